@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What the host gives: regions, sockets, event loops.
+
+noinst_LTLIBRARIES += libsdm-host.la
+libsdm_host_la_SOURCES =
+libsdm_host_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
+
+backendsinc_HEADERS += \
+    backends/sdm-region.h \
+    backends/sdm-socket.h

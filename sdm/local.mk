@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The core. Pure: libc's mem*() and str*() only (tests/unit/layers proves it).
+
+noinst_LTLIBRARIES += libsdm-core.la
+libsdm_core_la_SOURCES =
+
+sdminc_HEADERS += \
+    sdm/sdm-codec.h \
+    sdm/sdm-hub.h \
+    sdm/sdm-life.h \
+    sdm/sdm-link.h \
+    sdm/sdm-ring.h \
+    sdm/sdm-text.h \
+    sdm/sdm-window.h

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Unit tests: cmocka, one group per program. Exit 0 passed, 77 skipped.
+#
+# To add tests/unit/test-NAME.c, append two lines at the end of the part that
+# it belongs to:
+#   unit_tests += tests/unit/test-NAME
+#   tests_unit_test_NAME_LDADD = $(unit_libs)
+# ('-' in NAME becomes '_' in the second line). A header or a data file that a
+# test needs goes into EXTRA_DIST. A test that is a script goes into
+# unit_scripts instead; it finds the trees in $SDM_SRCDIR and $SDM_BUILDDIR.
+
+unit_core_libs = libsdm-core.la $(CMOCKA_LIBS)
+unit_libs = \
+    libsdm-boot.la libsdm-host.la libsdm-core.la \
+    $(CMOCKA_LIBS) $(FDT_LIBS) $(HUGETLBFS_LIBS) $(LIBEVENT_LIBS)
+
+unit_tests =
+unit_scripts =
+
+# core
+
+# host (backends/)
+
+# boot (migration/)
+
+# tools, test-app
+
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests) $(unit_scripts)
+EXTRA_DIST += $(unit_scripts)
