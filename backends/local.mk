@@ -2,7 +2,11 @@
 # What the host gives: regions, sockets, event loops.
 
 noinst_LTLIBRARIES += libsdm-host.la
-libsdm_host_la_SOURCES =
+libsdm_host_la_SOURCES = \
+    backends/sdm-fail.c \
+    backends/sdm-fail.h \
+    backends/sdm-region.c \
+    backends/sdm-socket.c
 libsdm_host_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
 
 backendsinc_HEADERS += \
