@@ -35,6 +35,9 @@ struct sdm_boot_images {
 
 /**
  * struct sdm_boot_plan - offsets in the window, bytes
+ * @kernel_size: bytes of the kernel to copy: what a zImage's header says, so
+ *            that a dtb appended to it does not win over the one given here
+ * @initrd:   0 if there is none
  * @dtb_room: bytes kept for the patched dtb
  */
 struct sdm_boot_plan {
@@ -42,6 +45,7 @@ struct sdm_boot_plan {
     uint64_t ram_base;
     uint64_t size;
     uint64_t kernel;
+    uint64_t kernel_size;
     uint64_t initrd;
     uint64_t dtb;
     uint64_t dtb_room;
@@ -66,11 +70,13 @@ uint32_t sdm_boot_plan(const struct sdm_boot_images *images, uint32_t machine,
 
 /**
  * sdm_boot_dtb() - the slave's own copy of the device tree
- * @out:  8-byte aligned, @plan->dtb_room bytes
+ * @out:  8-byte aligned, @plan->dtb_room bytes; written, never read, so that it
+ *        may lie in memory that the slave's process can write too
  *
  * Memory nodes (all of them) become one that covers the window without the
  * record's page; /chosen gets bootargs and the initrd's place (or loses it).
- * Packed at the end. Returns: SDM_OK or SDM_ERR_INVAL/_WINDOW with @why
+ * Packed at the end. Returns: SDM_OK; SDM_ERR_INVAL/_WINDOW with @why, never
+ * for the images that @plan was made of
  */
 uint32_t sdm_boot_dtb(const struct sdm_boot_images *images,
                       const struct sdm_boot_plan *plan, void *out,
