@@ -384,11 +384,15 @@ ssize_t sdm_socket_recv(int fd, void *buf, int *fds, unsigned *nfds)
     ssize_t len;
 
     *nfds = 0;
+    /*
+     * A peer that closed with packets of ours unread is reported by one
+     * ECONNRESET, ahead of what it had sent: why it closed may be there.
+     */
     do {
         msg.msg_control = &control;
         msg.msg_controllen = sizeof(control);
         len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } while (len < 0 && errno == EINTR);
+    } while (len < 0 && (errno == EINTR || errno == ECONNRESET));
     if (len < 0) {
         return -errno;
     }
