@@ -22,6 +22,9 @@ unit_scripts =
 # host (backends/)
 
 # boot (migration/)
+unit_tests += tests/unit/test-bootplan tests/unit/test-bootrecord
+tests_unit_test_bootplan_LDADD = $(unit_libs)
+tests_unit_test_bootrecord_LDADD = $(unit_libs)
 
 # tools, test-app
 
