@@ -5,7 +5,9 @@
  * Both directions go through struct sdm_msg: a decoded message is complete and
  * checked (magic, length for its type, text inside the packet and printable or
  * replaced by '?', names 0-terminated and printable, ids, states and roles in
- * range, reserved fields 0, number of fds as the type demands).
+ * range, reserved fields 0, number of fds as the type demands, a number in
+ * requests and answers and none elsewhere, no size or end that overflows). One
+ * field is left as it came: HELLO's want_id, so that the hub can name it.
  * Nothing here allocates, keeps a pointer or does I/O.
  */
 #ifndef SDM_CODEC_H

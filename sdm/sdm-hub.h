@@ -5,13 +5,23 @@
  * come in by calls, packets and events go out by struct sdm_hub_ops. No clock:
  * the caller runs the time limits. No allocation: everything is in the struct.
  * Not thread-safe; an op must not call back into the hub, but for @event,
- * which may call sdm_hub_request().
+ * which may call sdm_hub_request() and the functions that only read.
  *
  * Theory of operation: a connection starts unnamed. Its HELLO makes it a slave
  * (it gets an id) or an observer. Anything wrong is answered by ERROR with a
  * text, and the connection is closed; the others do not notice. At most one
  * request is open per slave. Rejected: several open requests - a boot, a reset
  * and a stop of the same slave have no meaning at once.
+ *
+ * No op is ever re-entered. A send that fails only marks its connection, and a
+ * request made inside @event only changes the table; what follows from either
+ * (the close, the events) is done when the outermost call into the hub is about
+ * to return, one after the other, until nothing is left.
+ *
+ * An answer that nobody waits for is ignored: it is late, or it hurts nobody
+ * but its sender. If it is the answer to the slave's last BOOT, RESET or STOP,
+ * whose time was up, then the slave's state follows it all the same, without
+ * SDM_HUB_ANSWER: the slave does not say that state twice.
  */
 #ifndef SDM_HUB_H
 #define SDM_HUB_H
@@ -42,6 +52,10 @@ struct sdm_grant {
  * @window: the one it was last booted in (offset in the master's memory), or
  *          the fixed one
  * @open_seq, @open_type: the request that has no answer yet; type 0: none
+ * @late_seq, @late_type: the last request that was given up, until the next
+ * @told:   the state that the last event said
+ * @fixed:  1: @window is a fixed one
+ * @fd_offset: where the slave's memory fd has the fixed window
  */
 struct sdm_peer {
     uint32_t state;
@@ -51,6 +65,11 @@ struct sdm_peer {
     int conn;
     uint32_t open_seq;
     uint16_t open_type;
+    uint16_t late_type;
+    uint32_t late_seq;
+    uint32_t told;
+    int fixed;
+    uint64_t fd_offset;
     uint64_t ram_base;
     uint64_t ram_size;
     struct sdm_window window;
@@ -60,14 +79,17 @@ struct sdm_peer {
 
 enum sdm_hub_event_type {
     SDM_HUB_JOINED,     /* @id is admitted; state waiting */
-    SDM_HUB_STATE,      /* @id has the state @state now (was @old) */
+    SDM_HUB_STATE,      /* @id has the state @state now (was @old); not sent
+                           for what JOINED and LEFT say */
     SDM_HUB_ANSWER,     /* request @seq of @id ended: @status, @text, @fd */
-    SDM_HUB_LEFT,       /* @id is absent now; an open request has been
-                           answered with SDM_ERR_GONE before */
-    SDM_HUB_REJECTED,   /* a connection was closed: @status, @text */
+    SDM_HUB_LEFT,       /* @id is absent now (was @old); an open request has
+                           been answered with SDM_ERR_GONE before */
+    SDM_HUB_REJECTED,   /* a connection was closed: @status, @text; @id is
+                           the slave's, whose LEFT follows, or 0 */
 };
 
 /** struct sdm_hub_event - @text and @fd are valid during the call only
+ * @text: never NULL
  * @request: SDM_WIRE_* of the request that was answered
  * @fd:   a DTB's memfd, else -1; dup() it to keep it
  * @size: bytes in @fd
@@ -106,8 +128,12 @@ struct sdm_hub_ops {
 
 enum { SDM_CONN_FREE, SDM_CONN_NEW, SDM_CONN_SLAVE, SDM_CONN_OBSERVER };
 
+/** struct sdm_hub_conn - one connection
+ * @failed: a send to it gave this -errno; it is about to be closed
+ */
 struct sdm_hub_conn {
     int kind;
+    int failed;
     uint32_t id;
     uint32_t pid;
 };
@@ -117,6 +143,7 @@ struct sdm_hub {
     void *opaque;
     uint32_t num_slaves;
     uint32_t next_seq;
+    unsigned depth;             /* inside that many @event calls */
     uint64_t memory_size;       /* 0: no memory to boot from yet */
     uint64_t page_size;
     struct sdm_peer peers[SDM_MAX_SLAVES + 1];  /* [0] unused */
@@ -175,7 +202,10 @@ void sdm_hub_lost(struct sdm_hub *hub, unsigned conn);
  * returns; else SDM_ERR_NO_PEER, _STATE, _BUSY (a request is open), _WINDOW
  * (zero, unaligned, outside, overlapping another slave's that is booting,
  * running, stopped or crashed, size other than the slave's memory),
- * _MEMORY (no memory yet).
+ * _MEMORY (no memory yet), _GONE (the slave's socket takes nothing: it is being
+ * closed), _INVAL (not a request). _STATE goes before _BUSY. What follows at
+ * once (SDM_HUB_STATE of a BOOT, or LEFT after _GONE) is told before this
+ * returns, or, inside @event, after that has returned.
  */
 uint32_t sdm_hub_request(struct sdm_hub *hub, uint32_t id, uint16_t type,
                          const struct sdm_window *window, uint32_t *seq,

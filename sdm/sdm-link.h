@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The connecting side of the control socket: a slave or an observer. Pure, as
- * sdm-hub.h: the same rules for ops, time and allocation.
+ * sdm-hub.h: the same rules for ops, time and allocation. @event may call
+ * sdm_link_answer(), sdm_link_answer_dtb() and sdm_link_state().
+ *
+ * A BOOT whose window the master cannot have meant (of another size than our
+ * memory, not the fixed one, unaligned, outside the memory fd) is answered here
+ * with SDM_ERR_WINDOW and never becomes an event. A request that comes while
+ * another is open replaces it: the master has given that one up.
  */
 #ifndef SDM_LINK_H
 #define SDM_LINK_H
 
 #include "sdm/sdm-codec.h"
 #include "sdm/sdm-text.h"
+#include "sdm/sdm-window.h"
 
 enum sdm_link_event_type {
     SDM_LINK_WELCOME,   /* @msg is the welcome; @fds by its bits */
@@ -44,6 +51,9 @@ struct sdm_link {
     uint32_t open_seq;      /* request to be answered; 0 type: none */
     uint16_t open_type;
     struct sdm_msg hello;
+    uint64_t memory_size;   /* of the last WELCOME */
+    uint64_t page_size;
+    struct sdm_window window;
 };
 
 /**
@@ -66,12 +76,17 @@ void sdm_link_receive(struct sdm_link *link, const void *buf, size_t len,
 /**
  * sdm_link_answer() - end the open request
  * @text: may be NULL
- * Returns: 0; -ENOENT: no such request is open; or send's -errno
+ * Returns: 0; -ENOENT: no such request is open; -EINVAL: success for GET_DTB,
+ * which sdm_link_answer_dtb() gives; or send's -errno: the request stays open
  */
 int sdm_link_answer(struct sdm_link *link, uint32_t seq, uint32_t status,
                     const char *text);
 
-/** sdm_link_answer_dtb() - end GET_DTB with a sealed memfd of @size bytes. */
+/**
+ * sdm_link_answer_dtb() - end GET_DTB with a sealed memfd of @size bytes
+ * @fd: borrowed
+ * Returns: 0; -ENOENT: no such GET_DTB is open; or send's -errno
+ */
 int sdm_link_answer_dtb(struct sdm_link *link, uint32_t seq, int fd,
                         uint64_t size);
 
