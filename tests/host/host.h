@@ -35,7 +35,7 @@
         CHECK((call) == -1 && errno == (error));                        \
     } while (0)
 
-static inline void skip(const char *reason)
+static inline void skip_test(const char *reason)
 {
     printf("skipped: %s\n", reason);
     exit(SKIP_STATUS);

@@ -70,18 +70,18 @@ static inline void guard_hugepages(long n)
     int lock, status;
 
     if (geteuid()) {
-        skip("reserving huge pages needs root");
+        skip_test("reserving huge pages needs root");
     }
     lock = open(NR_HUGEPAGES, O_RDONLY | O_CLOEXEC);
     if (lock < 0) {
-        skip("this kernel has no huge pages");
+        skip_test("this kernel has no huge pages");
     }
     CHECK(flock(lock, LOCK_EX) == 0);
     before = meminfo("HugePages_Total");
     if (write_nr_hugepages(before + n) ||
         meminfo("HugePages_Total") < before + n) {
         write_nr_hugepages(before);
-        skip("the kernel does not give us huge pages");
+        skip_test("the kernel does not give us huge pages");
     }
     guarded_test = fork();
     if (guarded_test == 0) {

@@ -17,7 +17,7 @@ int main(void)
     int fd;
 
     if (page <= 0) {
-        skip("this kernel has no huge pages");
+        skip_test("this kernel has no huge pages");
     }
     fd = memfd_create("seal", flags | (unsigned)__builtin_ctzl(page) << 26);
     CHECK(fd >= 0);

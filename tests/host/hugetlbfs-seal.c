@@ -17,7 +17,7 @@ static void try_filesystem(const char *type)
     CHECK(mkdtemp(dir));
     if (mount("none", dir, type, 0, NULL)) {
         rmdir(dir);
-        skip("cannot mount hugetlbfs here");
+        skip_test("cannot mount hugetlbfs here");
     }
     snprintf(file, sizeof(file), "%s/file", dir);
     fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -33,7 +33,7 @@ int main(void)
 {
     if (unshare(CLONE_NEWNS) ||
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)) {
-        skip("mounting needs root");
+        skip_test("mounting needs root");
     }
     try_filesystem("hugetlbfs");
     try_filesystem("tmpfs");

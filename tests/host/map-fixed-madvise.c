@@ -38,7 +38,7 @@ int main(void)
              MAP_NORESERVE, -1, 0);
     CHECK(p != MAP_FAILED);
     if (has_flag(p, " mr") < 0) {
-        skip("this kernel shows no VmFlags");
+        skip_test("this kernel shows no VmFlags");
     }
     CHECK(madvise(p, size, MADV_DONTFORK) == 0);
     CHECK(madvise(p, size, MADV_DONTDUMP) == 0);

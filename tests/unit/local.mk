@@ -20,6 +20,13 @@ unit_scripts =
 # core
 
 # host (backends/)
+unit_tests += tests/unit/test-socket
+tests_unit_test_socket_LDADD = $(unit_libs)
+unit_tests += tests/unit/test-region
+tests_unit_test_region_LDADD = $(unit_libs)
+unit_tests += tests/unit/test-region-huge
+tests_unit_test_region_huge_LDADD = $(unit_libs)
+EXTRA_DIST += tests/unit/fd-count.h
 
 # boot (migration/)
 unit_tests += tests/unit/test-bootplan tests/unit/test-bootrecord
