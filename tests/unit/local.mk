@@ -26,6 +26,8 @@ unit_tests += tests/unit/test-region
 tests_unit_test_region_LDADD = $(unit_libs)
 unit_tests += tests/unit/test-region-huge
 tests_unit_test_region_huge_LDADD = $(unit_libs)
+unit_tests += tests/unit/test-libevent
+tests_unit_test_libevent_LDADD = $(unit_libs)
 EXTRA_DIST += tests/unit/fd-count.h
 
 # boot (migration/)
