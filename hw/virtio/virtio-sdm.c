@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtio SDM device. Specification: docs/specs/virtio-sdm.rst and
+ * include/sdm/virtio_sdm.h. Over virtio-mmio as virtio-sdm-device.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/iov.h"
+#include "qemu/log.h"
+#include "qemu/module.h"
+#include "hw/virtio/virtio.h"
+#include "hw/qdev-properties.h"
+#include "migration/vmstate.h"
+#include "hw/misc/sdm-comm.h"
+#include "sdm/virtio_sdm.h"
+#include "qemu-sdm/trace.h"
+
+#define TYPE_VIRTIO_SDM "virtio-sdm-device"
+OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
+
+/* A send that the device still has: its buffer and who may end it. */
+typedef struct SendElement {
+    VirtQueueElement elem;
+    QLIST_ENTRY(SendElement) next;
+} SendElement;
+
+struct VirtIOSdm {
+    VirtIODevice parent_obj;
+    SdmPort port;
+    VirtQueue *recvq;
+    VirtQueue *sendq;
+    uint32_t peer_select;
+    VirtQueueElement *busy;             /* waits for space in a ring */
+    QLIST_HEAD(, SendElement) pending;  /* wait for an answer */
+};
+
+static void send_status(VirtIOSdm *s, VirtQueueElement *elem, uint32_t status)
+{
+    struct virtio_sdm_status reply = { .status = sdm_to_le32(status) };
+    size_t len = iov_from_buf(elem->in_sg, elem->in_num, 0, &reply,
+                              sizeof(reply));
+
+    virtqueue_push(s->sendq, elem, len);
+    virtio_notify(VIRTIO_DEVICE(s), s->sendq);
+}
+
+/* Returns: false: the ring is full, and @elem is kept for sdm_space(). */
+static bool send_one(VirtIOSdm *s, VirtQueueElement *elem)
+{
+    struct sdm_signal sig;
+    SendElement *pending;
+    uint32_t status;
+
+    if (iov_to_buf(elem->out_sg, elem->out_num, 0, &sig, sizeof(sig)) !=
+        sizeof(sig)) {
+        status = SDM_ERR_INVAL;
+    } else {
+        /* The elements of a queue are of the size that it asked for. */
+        pending = container_of(elem, SendElement, elem);
+        status = sdm_port_send(&s->port, &sig, pending);
+        if (status == SDM_ERR_BUSY) {
+            s->busy = elem;
+            return false;
+        }
+        if (status == SDM_PENDING) {
+            QLIST_INSERT_HEAD(&s->pending, pending, next);
+            return true;
+        }
+    }
+    send_status(s, elem, status);
+    g_free(elem);
+    return true;
+}
+
+static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
+{
+    VirtIOSdm *s = VIRTIO_SDM(vdev);
+    VirtQueueElement *elem;
+
+    while (!s->busy) {
+        elem = virtqueue_pop(vq, sizeof(SendElement));
+        if (!elem) {
+            return;
+        }
+        if (iov_size(elem->in_sg, elem->in_num) <
+            sizeof(struct virtio_sdm_status)) {
+            virtio_error(vdev, "virtio-sdm: sendq buffer without room for a "
+                         "status");
+            virtqueue_detach_element(vq, elem, 0);
+            g_free(elem);
+            return;
+        }
+        if (!send_one(s, elem)) {
+            return;
+        }
+    }
+}
+
+static void recv_handle(VirtIODevice *vdev, VirtQueue *vq)
+{
+    sdm_port_resume(&VIRTIO_SDM(vdev)->port);
+}
+
+static bool port_receive(SdmPort *port, const struct sdm_signal *sig)
+{
+    VirtIOSdm *s = container_of(port, VirtIOSdm, port);
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    VirtQueueElement *elem;
+    size_t len;
+
+    if (!(vdev->status & VIRTIO_CONFIG_S_DRIVER_OK) || vdev->broken) {
+        return false;
+    }
+    elem = virtqueue_pop(s->recvq, sizeof(*elem));
+    if (!elem) {
+        virtio_queue_set_notification(s->recvq, 1);
+        return false;
+    }
+    len = iov_from_buf(elem->in_sg, elem->in_num, 0, sig, sizeof(*sig));
+    if (len < sizeof(*sig)) {
+        virtio_error(vdev, "virtio-sdm: recvq buffer of %zu bytes, a signal "
+                     "has %zu", len, sizeof(*sig));
+        virtqueue_detach_element(s->recvq, elem, 0);
+        g_free(elem);
+        return false;
+    }
+    virtqueue_push(s->recvq, elem, len);
+    virtio_notify(vdev, s->recvq);
+    g_free(elem);
+    return true;
+}
+
+static void port_space(SdmPort *port)
+{
+    VirtIOSdm *s = container_of(port, VirtIOSdm, port);
+    VirtQueueElement *elem = s->busy;
+
+    if (elem) {
+        s->busy = NULL;
+        if (send_one(s, elem)) {
+            send_handle(VIRTIO_DEVICE(s), s->sendq);
+        }
+    }
+}
+
+static void port_done(SdmPort *port, void *token, uint32_t status)
+{
+    VirtIOSdm *s = container_of(port, VirtIOSdm, port);
+    SendElement *p;
+
+    /* A reset of the device has forgotten what it had. */
+    QLIST_FOREACH(p, &s->pending, next) {
+        if (p == token) {
+            QLIST_REMOVE(p, next);
+            send_status(s, &p->elem, status);
+            g_free(p);
+            return;
+        }
+    }
+}
+
+static void port_peer(SdmPort *port, uint32_t id)
+{
+    VirtIOSdm *s = container_of(port, VirtIOSdm, port);
+
+    virtio_notify_config(VIRTIO_DEVICE(s));
+}
+
+static const SdmPortOps port_ops = {
+    .receive = port_receive,
+    .space = port_space,
+    .done = port_done,
+    .peer = port_peer,
+};
+
+static void get_config(VirtIODevice *vdev, uint8_t *data)
+{
+    VirtIOSdm *s = VIRTIO_SDM(vdev);
+    struct virtio_sdm_config c = { 0 };
+    uint64_t base = 0, size = 0;
+    SdmPeerInfo peer;
+
+    sdm_port_peer(&s->port, s->peer_select, &peer);
+    if (!sdm_port_region(&s->port, &base, &size)) {
+        base = size = 0;
+    }
+    c.device_id = sdm_to_le32(sdm_port_id(&s->port));
+    c.num_slaves = sdm_to_le32(sdm_port_num_slaves(&s->port));
+    c.region_base = sdm_to_le64(base);
+    c.region_size = sdm_to_le64(size);
+    c.peer_select = sdm_to_le32(s->peer_select);
+    c.peer_state = sdm_to_le32(peer.state);
+    c.peer_machine = sdm_to_le32(peer.machine);
+    c.peer_ram_base = sdm_to_le64(peer.ram_base);
+    c.peer_ram_size = sdm_to_le64(peer.ram_size);
+    c.window_base = sdm_to_le64(peer.window.size ? base + peer.window.offset
+                                                 : 0);
+    c.window_size = sdm_to_le64(peer.window.size);
+    memcpy(c.peer_name, peer.name, sizeof(c.peer_name));
+    memcpy(data, &c, sizeof(c));
+}
+
+static void set_config(VirtIODevice *vdev, const uint8_t *data)
+{
+    struct virtio_sdm_config c;
+
+    memcpy(&c, data, sizeof(c));
+    VIRTIO_SDM(vdev)->peer_select = sdm_from_le32(c.peer_select);
+}
+
+static uint64_t get_features(VirtIODevice *vdev, uint64_t features,
+                             Error **errp)
+{
+    return features | VIRTIO_SDM(vdev)->port.features;
+}
+
+static void virtio_sdm_reset(VirtIODevice *vdev)
+{
+    VirtIOSdm *s = VIRTIO_SDM(vdev);
+    SendElement *p, *next;
+
+    if (s->busy) {
+        virtqueue_detach_element(s->sendq, s->busy, 0);
+        g_free(s->busy);
+        s->busy = NULL;
+    }
+    QLIST_FOREACH_SAFE(p, &s->pending, next, next) {
+        QLIST_REMOVE(p, next);
+        virtqueue_detach_element(s->sendq, &p->elem, 0);
+        g_free(p);
+    }
+    s->peer_select = 0;
+}
+
+static void virtio_sdm_set_status(VirtIODevice *vdev, uint8_t status)
+{
+    VirtIOSdm *s = VIRTIO_SDM(vdev);
+
+    if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && s->port.comm) {
+        sdm_port_resume(&s->port);
+    }
+}
+
+static void virtio_sdm_realize(DeviceState *dev, Error **errp)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(dev);
+    VirtIOSdm *s = VIRTIO_SDM(dev);
+
+    if (!sdm_port_realize(&s->port, errp)) {
+        return;
+    }
+    virtio_init(vdev, VIRTIO_ID_SDM, sizeof(struct virtio_sdm_config));
+    s->recvq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, recv_handle);
+    s->sendq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, send_handle);
+}
+
+static void virtio_sdm_unrealize(DeviceState *dev)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(dev);
+    VirtIOSdm *s = VIRTIO_SDM(dev);
+
+    virtio_sdm_reset(vdev);
+    sdm_port_unrealize(&s->port);
+    virtio_delete_queue(s->recvq);
+    virtio_delete_queue(s->sendq);
+    virtio_cleanup(vdev);
+}
+
+static void virtio_sdm_init(Object *obj)
+{
+    sdm_port_init(&VIRTIO_SDM(obj)->port, obj, &port_ops);
+}
+
+static void virtio_sdm_finalize(Object *obj)
+{
+    sdm_port_finalize(&VIRTIO_SDM(obj)->port);
+}
+
+static const VMStateDescription vmstate_virtio_sdm = {
+    .name = "virtio-sdm",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (VMStateField[]) {
+        VMSTATE_VIRTIO_DEVICE,
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static void virtio_sdm_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
+
+    dc->desc = "Signal Distribution Module";
+    dc->vmsd = &vmstate_virtio_sdm;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    vdc->realize = virtio_sdm_realize;
+    vdc->unrealize = virtio_sdm_unrealize;
+    vdc->get_config = get_config;
+    vdc->set_config = set_config;
+    vdc->get_features = get_features;
+    vdc->set_status = virtio_sdm_set_status;
+    vdc->reset = virtio_sdm_reset;
+}
+
+static const TypeInfo virtio_sdm_info = {
+    .name = TYPE_VIRTIO_SDM,
+    .parent = TYPE_VIRTIO_DEVICE,
+    .instance_size = sizeof(VirtIOSdm),
+    .instance_init = virtio_sdm_init,
+    .instance_finalize = virtio_sdm_finalize,
+    .class_init = virtio_sdm_class_init,
+};
+
+static void virtio_sdm_register(void)
+{
+    type_register_static(&virtio_sdm_info);
+}
+
+type_init(virtio_sdm_register);
