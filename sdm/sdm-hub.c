@@ -148,7 +148,7 @@ static void drop(struct sdm_hub *hub, unsigned conn)
     emit(hub, &event);
 }
 
-/* The peer is told why, if it still listens, then the world. Then it is over. */
+/* The peer is told why if it still listens, then the world. Then it is over. */
 static void reject(struct sdm_hub *hub, unsigned conn, uint32_t status,
                    const char *text, int say_error)
 {

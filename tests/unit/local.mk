@@ -18,6 +18,18 @@ unit_tests =
 unit_scripts =
 
 # core
+unit_tests += tests/unit/test-text
+tests_unit_test_text_LDADD = $(unit_core_libs)
+unit_tests += tests/unit/test-codec
+tests_unit_test_codec_LDADD = $(unit_core_libs)
+unit_tests += tests/unit/test-window
+tests_unit_test_window_LDADD = $(unit_core_libs)
+unit_tests += tests/unit/test-ring
+tests_unit_test_ring_CFLAGS = $(AM_CFLAGS) -pthread
+tests_unit_test_ring_LDADD = $(unit_core_libs)
+unit_tests += tests/unit/test-life
+tests_unit_test_life_LDADD = $(unit_core_libs)
+EXTRA_DIST += tests/unit/unit.h
 
 # host (backends/)
 unit_tests += tests/unit/test-socket
@@ -36,6 +48,9 @@ tests_unit_test_bootplan_LDADD = $(unit_libs)
 tests_unit_test_bootrecord_LDADD = $(unit_libs)
 
 # tools, test-app
+
+# graft (qemu/)
+unit_scripts += tests/unit/test-graft
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) $(unit_scripts)
