@@ -96,6 +96,18 @@ static void tell_state(struct sdm_hub *hub, uint32_t id)
     }
 }
 
+/* What the slave says of itself, by STATE or by an answer. */
+static void set_state(struct sdm_hub *hub, uint32_t id, uint32_t state)
+{
+    struct sdm_peer *peer = &hub->peers[id];
+
+    if (peer->state == SDM_STATE_BOOTING && state == SDM_STATE_RUNNING) {
+        peer->boots++;
+    }
+    peer->state = state;
+    tell_state(hub, id);
+}
+
 static void end_request(struct sdm_hub *hub, uint32_t id, uint32_t status,
                         const char *text, int fd, uint64_t size)
 {
@@ -138,7 +150,6 @@ static void drop(struct sdm_hub *hub, unsigned conn)
     }
     peer->conn = -1;
     peer->pid = 0;
-    peer->late_type = 0;
     peer->state = sdm_life_next(peer->state, SDM_LIFE_LOST);
     show_row(hub, c.id);
     if (peer->open_type) {
@@ -474,8 +485,7 @@ static void slave_state(struct sdm_hub *hub, unsigned conn, uint32_t state)
         reject_text(hub, conn, SDM_ERR_STATE, &text);
         return;
     }
-    peer->state = next;
-    tell_state(hub, hub->conns[conn].id);
+    set_state(hub, hub->conns[conn].id, next);
 }
 
 /* The slave's state when it answers @type with @status; -EPROTO: impossible. */
@@ -499,47 +509,69 @@ static int answered(const struct sdm_peer *peer, uint16_t type,
     }
 }
 
-/* ANSWER and DTB: for both, @type and @seq are looked up in the slave's row. */
+/* The number of a request; its low bits are the type. Never 0. */
+static uint32_t next_seq(struct sdm_hub *hub, uint16_t type)
+{
+    hub->requests = hub->requests < UINT32_MAX >> 2 ? hub->requests + 1 : 1;
+    return hub->requests << 2 | (type - SDM_WIRE_BOOT);
+}
+
+SDM_STATIC_ASSERT(SDM_WIRE_GET_DTB - SDM_WIRE_BOOT == 3,
+                  "the type of a request no longer fits in two bits");
+
+static uint16_t seq_type(uint32_t seq)
+{
+    return SDM_WIRE_BOOT + (seq & 3);
+}
+
+static const char *request_text(uint16_t type)
+{
+    static const char *const texts[] = { "BOOT", "RESET", "STOP", "GET_DTB" };
+
+    return texts[type - SDM_WIRE_BOOT];
+}
+
+static void reject_answer(struct sdm_hub *hub, unsigned conn, const char *what,
+                          uint16_t type)
+{
+    struct sdm_text text;
+
+    sdm_text_init(&text);
+    sdm_text_add(&text, what);
+    sdm_text_add(&text, request_text(type));
+    reject_text(hub, conn, SDM_ERR_INVAL, &text);
+}
+
+/* ANSWER and DTB */
 static void slave_answer(struct sdm_hub *hub, unsigned conn, uint32_t seq,
                          int is_dtb, uint32_t status, const char *text, int fd,
                          uint64_t size)
 {
     uint32_t id = hub->conns[conn].id;
     struct sdm_peer *peer = &hub->peers[id];
-    int late = 0, next;
-    uint16_t type;
+    int open = peer->open_type && peer->open_seq == seq;
+    uint16_t type = seq_type(seq);
+    int next = answered(peer, type, status);
 
-    if (peer->open_type && peer->open_seq == seq) {
-        type = peer->open_type;
-    } else if (peer->late_type && peer->late_seq == seq) {
-        type = peer->late_type;
-        peer->late_type = 0;
-        late = 1;
-    } else {
-        return;
-    }
     if (is_dtb != (type == SDM_WIRE_GET_DTB && status == SDM_OK)) {
-        reject_fault(hub, conn, is_dtb ?
-                     "a device tree is no answer to request " :
-                     "success without a device tree is no answer to request ",
-                     seq);
-        return;
-    }
-    next = answered(peer, type, status);
-    if (next < 0) {
-        if (!late) {
-            reject_fault(hub, conn, "in this state the slave cannot have done "
-                         "request ", seq);
+        if (open) {
+            reject_answer(hub, conn, is_dtb ?
+                          "a device tree is no answer to " :
+                          "success without a device tree is no answer to ",
+                          type);
         }
         return;
     }
-    if (type == SDM_WIRE_BOOT && status == SDM_OK) {
-        peer->boots++;
+    if (next < 0) {
+        if (open) {
+            reject_answer(hub, conn, "in this state the slave cannot have "
+                          "done ", type);
+        }
+        return;
     }
-    peer->state = next;
-    tell_state(hub, id);
-    /* The event may only have asked for more, and got SDM_ERR_BUSY. */
-    if (!late) {
+    set_state(hub, id, next);
+    /* No new request can have come in from that event: this one is open. */
+    if (open) {
         end_request(hub, id, status, text, fd, size);
     }
 }
@@ -779,8 +811,8 @@ uint32_t sdm_hub_request(struct sdm_hub *hub, uint32_t id, uint16_t type,
         return status;
     }
     if (peer->open_type) {
-        sdm_text_add(why, " has not answered request ");
-        sdm_text_add_u64(why, peer->open_seq);
+        sdm_text_add(why, " has not answered ");
+        sdm_text_add(why, request_text(peer->open_type));
         sdm_text_add(why, " yet: try again");
         return SDM_ERR_BUSY;
     }
@@ -807,8 +839,7 @@ uint32_t sdm_hub_request(struct sdm_hub *hub, uint32_t id, uint16_t type,
         msg.u.boot.offset = peer->fixed ? peer->fd_offset : w.offset;
         msg.u.boot.size = w.size;
     }
-    hub->next_seq = hub->next_seq == UINT32_MAX ? 1 : hub->next_seq + 1;
-    msg.seq = hub->next_seq;
+    msg.seq = next_seq(hub, type);
     if (send_msg(hub, peer->conn, &msg, NULL, 0)) {
         sdm_text_init(why);
         add_slave(why, id);
@@ -821,9 +852,6 @@ uint32_t sdm_hub_request(struct sdm_hub *hub, uint32_t id, uint16_t type,
     *seq = msg.seq;
     peer->open_seq = msg.seq;
     peer->open_type = type;
-    if (type != SDM_WIRE_GET_DTB) {
-        peer->late_type = 0;
-    }
     if (type == SDM_WIRE_BOOT) {
         peer->window = w;
         peer->state = sdm_life_next(peer->state, SDM_LIFE_BOOT);
@@ -842,10 +870,6 @@ void sdm_hub_timeout(struct sdm_hub *hub, uint32_t id, uint32_t seq)
     peer = &hub->peers[id];
     if (peer->open_type == 0 || peer->open_seq != seq) {
         return;
-    }
-    if (peer->open_type != SDM_WIRE_GET_DTB) {
-        peer->late_seq = peer->open_seq;
-        peer->late_type = peer->open_type;
     }
     end_request(hub, id, SDM_ERR_TIMEOUT, "the slave did not answer in time",
                 -1, 0);

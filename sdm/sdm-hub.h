@@ -18,10 +18,10 @@
  * (the close, the events) is done when the outermost call into the hub is about
  * to return, one after the other, until nothing is left.
  *
- * An answer that nobody waits for is ignored: it is late, or it hurts nobody
- * but its sender. If it is the answer to the slave's last BOOT, RESET or STOP,
- * whose time was up, then the slave's state follows it all the same, without
- * SDM_HUB_ANSWER: the slave does not say that state twice.
+ * An answer that nobody waits for is late: it ends no request, but the slave's
+ * state follows it, for the slave does not say that state twice. What it answers
+ * is in the number itself (its low bits are the type), so that no list of old
+ * requests is kept. One that cannot be true is ignored: it hurts but its sender.
  */
 #ifndef SDM_HUB_H
 #define SDM_HUB_H
@@ -52,7 +52,6 @@ struct sdm_grant {
  * @window: the one it was last booted in (offset in the master's memory), or
  *          the fixed one
  * @open_seq, @open_type: the request that has no answer yet; type 0: none
- * @late_seq, @late_type: the last request that was given up, until the next
  * @told:   the state that the last event said
  * @fixed:  1: @window is a fixed one
  * @fd_offset: where the slave's memory fd has the fixed window
@@ -65,8 +64,6 @@ struct sdm_peer {
     int conn;
     uint32_t open_seq;
     uint16_t open_type;
-    uint16_t late_type;
-    uint32_t late_seq;
     uint32_t told;
     int fixed;
     uint64_t fd_offset;
@@ -142,7 +139,7 @@ struct sdm_hub {
     const struct sdm_hub_ops *ops;
     void *opaque;
     uint32_t num_slaves;
-    uint32_t next_seq;
+    uint32_t requests;          /* sent so far */
     unsigned depth;             /* inside that many @event calls */
     uint64_t memory_size;       /* 0: no memory to boot from yet */
     uint64_t page_size;
@@ -213,8 +210,8 @@ uint32_t sdm_hub_request(struct sdm_hub *hub, uint32_t id, uint16_t type,
 
 /**
  * sdm_hub_timeout() - the caller's time limit for request @seq has passed
- * It is answered with SDM_ERR_TIMEOUT; a late answer of the slave is ignored,
- * its state messages are not.
+ * It is answered with SDM_ERR_TIMEOUT; a late answer of the slave is no answer
+ * any more, but the slave's state follows it as it follows its state messages.
  */
 void sdm_hub_timeout(struct sdm_hub *hub, uint32_t id, uint32_t seq);
 

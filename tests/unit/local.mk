@@ -29,6 +29,10 @@ tests_unit_test_ring_CFLAGS = $(AM_CFLAGS) -pthread
 tests_unit_test_ring_LDADD = $(unit_core_libs)
 unit_tests += tests/unit/test-life
 tests_unit_test_life_LDADD = $(unit_core_libs)
+unit_tests += tests/unit/test-hub
+tests_unit_test_hub_LDADD = $(unit_core_libs)
+unit_tests += tests/unit/test-link
+tests_unit_test_link_LDADD = $(unit_core_libs)
 EXTRA_DIST += tests/unit/unit.h
 
 # host (backends/)
