@@ -56,6 +56,17 @@ def load(folder, isa, kind, **params):
         return patch(f.read(), **params)
 
 
+def enlarge(image, isa, payload):
+    """A raw image with more behind it, and the sizes in its header right: as
+    long to load as the payload is, and still this firmware."""
+    image = bytearray(image + payload)
+    if isa == "arm":
+        struct.pack_into("<I", image, 0x2c, len(image))
+    else:
+        struct.pack_into("<Q", image, 0x10, len(image) + (1 << 20))
+    return bytes(image)
+
+
 def memfd(name, data):
     """A memfd with these bytes; the caller closes it."""
     fd = os.memfd_create(name)

@@ -73,7 +73,7 @@ def run_stock(args, cpus, nonce):
                     "-device", f"loader,file=/proc/self/fd/{fd},addr={at:#x},"
                     "force-raw=on",
                     "-device", f"loader,addr={at:#x},cpu-num=0"],
-                fds=(ram, fd), cpu=cpus[index], qmp=False))
+                fds=(ram, fd), cpus={cpus[index]}, qmp=False))
         return watch(guests, args.limit)
     finally:
         for guest in guests:
@@ -128,7 +128,7 @@ def run_sdm(args, cpus, nonce):
                     "-object", "sdm-communication-socket,id=scomm,socket=sock",
                     "-device", "virtio-sdm-device,comm=scomm,master=on,"
                     "num-slaves=1,len-signals=1,signals[0]=boot"],
-                fds=fds, cpu=cpus[0]))
+                fds=fds, cpus={cpus[0]}))
             guests.append(Machine(
                 "slave", base(args, machine) + memory + [
                     "-m", f"{WINDOW // MIB}M",
@@ -140,7 +140,7 @@ def run_sdm(args, cpus, nonce):
                     "-device", "sdm-platform,comm=scomm,len-signals=1,"
                     "signals[0]=boot",
                     "-incoming", "shared:mem"],
-                cpu=cpus[1], qmp=False))
+                cpus={cpus[1]}, qmp=False))
             master, slave = guests
             master.negotiate()
             boot_slave(master, slave, args.limit, slave=1,
@@ -237,7 +237,7 @@ def main():
         f"{isa}: {', '.join(cpus)}" for isa, cpus in CPUS.items()))
     parser.add_argument("--qemu", help="the program (default: "
                         "$SDM_QEMU_DIR or build/qemu; in stock mode\n"
-                        "$SDM_STOCK_DIR or build/stock)")
+                        "$SDM_STOCK_DIR or build/qemu/stock)")
     parser.add_argument("--firmware", help="folder with sdm-fw-* "
                         "(default: build it)")
     parser.add_argument("--iterations", type=int, default=5000000,
@@ -267,7 +267,7 @@ def main():
     try:
         args.firmware = args.firmware or fwimage.build()
         if not args.qemu:
-            variable, folder = (("SDM_STOCK_DIR", "stock")
+            variable, folder = (("SDM_STOCK_DIR", "qemu/stock")
                                 if args.mode == "stock"
                                 else ("SDM_QEMU_DIR", "qemu"))
             args.qemu = os.path.join(

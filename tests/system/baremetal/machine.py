@@ -3,6 +3,7 @@
 
 import ctypes
 import json
+import mmap
 import os
 import selectors
 import signal
@@ -27,13 +28,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 
 
-def _before_exec(cpu, parent):
+def _before_exec(cpus, parent, stamp):
     def run():
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-        if cpu is not None:
-            os.sched_setaffinity(0, {cpu})
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+        stamp[:8] = time.monotonic_ns().to_bytes(8, "little")
     return run
 
 
@@ -47,13 +49,16 @@ def terminate_politely():
 class Machine:
     """A QEMU with its serial port on a pipe and, if asked, QMP on a socket.
 
+    serial    where else the serial port goes, then `lines` stays empty
+    started   time.monotonic_ns() of the child just before exec
     lines     complete lines of the console, as they come
     partial   what follows the last line
     errors    what QEMU itself said
     events    QMP events, oldest first
     """
 
-    def __init__(self, name, argv, fds=(), cpu=None, qmp=True):
+    def __init__(self, name, argv, fds=(), cpus=None, qmp=True,
+                 serial="stdio"):
         self.name = name
         self.lines = []
         self.partial = ""
@@ -64,7 +69,7 @@ class Machine:
         self._qmp = None
         self._qmp_rest = b""
         self._selector = selectors.DefaultSelector()
-        argv = list(argv) + ["-display", "none", "-serial", "stdio"]
+        argv = list(argv) + ["-display", "none", "-serial", serial]
         far = None
         if qmp:
             self._qmp, far = socket.socketpair()
@@ -74,16 +79,18 @@ class Machine:
         else:
             argv += ["-monitor", "none"]
         self.argv = argv
+        stamp = mmap.mmap(-1, mmap.PAGESIZE)    # shared with the child
         try:
-            self.started = time.monotonic()
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, pass_fds=fds, bufsize=0,
-                preexec_fn=_before_exec(cpu, os.getpid()))
+                preexec_fn=_before_exec(cpus, os.getpid(), stamp))
+            self.started = int.from_bytes(stamp[:8], "little")
         except OSError as e:
             self._close_qmp()
             raise Trouble(f"{argv[0]}: {e.strerror}") from e
         finally:
+            stamp.close()
             if far:
                 far.close()
         self.pid = self.process.pid
@@ -155,29 +162,37 @@ class Machine:
         """Take events in until condition(self). The limit is a last resort."""
         wait_for([self], lambda: condition(self), what, limit)
 
-    def command(self, execute, limit=120, **arguments):
-        """Send a QMP command, return its `return` or raise QmpError."""
+    def start(self, execute, **arguments):
+        """Send a QMP command; return time.monotonic_ns() just before."""
         request = {"execute": execute}
         if arguments:
             request["arguments"] = arguments
-        self._send(request)
+        packet = json.dumps(request).encode() + b"\n"
+        sent = time.monotonic_ns()
+        try:
+            self._qmp.sendall(packet)
+        except (BrokenPipeError, ConnectionResetError):
+            self.feed()
+            raise Trouble(f"{self.name} has closed its monitor: "
+                          f"{self.errors.strip() or 'no message'}") from None
+        return sent
+
+    def finish(self, execute, limit=120):
+        """The `return` of the command that was started, or QmpError."""
         self.wait(lambda m: m.answers, f"the answer to {execute}", limit)
         answer = self.answers.pop(0)
         if "error" in answer:
             raise QmpError(answer["error"])
         return answer["return"]
 
+    def command(self, execute, limit=120, **arguments):
+        """Send a QMP command, return its `return` or raise QmpError."""
+        self.start(execute, **arguments)
+        return self.finish(execute, limit)
+
     def negotiate(self):
         """Enter QMP's command mode; call it once, before command()."""
         self.command("qmp_capabilities")
-
-    def _send(self, request):
-        try:
-            self._qmp.sendall(json.dumps(request).encode() + b"\n")
-        except (BrokenPipeError, ConnectionResetError):
-            self.feed()
-            raise Trouble(f"{self.name} has closed its monitor: "
-                          f"{self.errors.strip() or 'no message'}") from None
 
     def ended(self):
         """Its exit status once it has ended, else None."""
@@ -215,5 +230,8 @@ def wait_for(machines, condition, what, limit, may_end=lambda m: False):
                                   f"{m.process.returncode} before {what}: "
                                   f"{said}")
             if left <= 0:
-                raise Trouble(f"no sign of {what} in {limit} s")
+                said = "; ".join(
+                    f"{m.name} last printed {(m.lines + [''])[-2:]!r} and "
+                    f"{m.partial!r}" for m in machines)
+                raise Trouble(f"no sign of {what} in {limit} s: {said}")
             selector.select(left)
