@@ -250,6 +250,12 @@ static uint32_t read_image(const uint8_t *k, size_t size,
     }
     image_size = get_le64(k + ARM64_SIZE_AT);
     kernel->text = image_size ? get_le64(k + ARM64_TEXT_AT) : ARM64_OLD_TEXT;
+    if (kernel->text % 4) {
+        say(why, "the Image is damaged: its header says text offset ");
+        sdm_text_add_hex(why, kernel->text);
+        sdm_text_add(why, ", no multiple of 4; get the file again");
+        return SDM_ERR_INVAL;
+    }
     kernel->file = size;
     kernel->need = image_size > size ? image_size : size;
     return SDM_OK;

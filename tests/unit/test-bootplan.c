@@ -343,6 +343,8 @@ static void zimage_table_hostile(void **state)
         plan(b, SDM_EM_ARM, BASE, 32 * MIB);
         assert_int_equal(b->plan.dtb, 16 * MIB);
     }
+    make_zimage(b, 0x30);       /* nothing behind the header */
+    plan(b, SDM_EM_ARM, BASE, 32 * MIB);
     make_zimage_table(b, 1 * MIB, 0xffffffff, 0xffffffff);
     refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_WINDOW, "a kernel of ");
 }
@@ -514,6 +516,15 @@ static void refused_zimages(void **state)
     le32(b->kernel + 0x28, 0x8000);
     le32(b->kernel + 0x2c, 0x7000);
     refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_INVAL, "is damaged");
+}
+
+static void refused_images(void **state)
+{
+    struct boot *b = *state;
+
+    make_image(b, 4096, 0x80001, 4096);
+    refused(b, SDM_EM_AARCH64, BASE, 64 * MIB, SDM_ERR_INVAL,
+            "says text offset 0x80001, no multiple of 4; get the file again");
 }
 
 static void refused_windows(void **state)
@@ -936,6 +947,7 @@ int main(void)
         T(refused_machines),
         T(refused_kernels),
         T(refused_zimages),
+        T(refused_images),
         T(refused_windows),
         T(refused_trees),
         T(refused_cells),
