@@ -18,6 +18,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
+sys.dont_write_bytecode = True
 sys.path[:0] = [HERE, os.path.join(TOP, "demo", "firmware")]
 
 import fwimage                                              # noqa: E402
@@ -82,16 +83,16 @@ def run_stock(args, cpus, nonce):
             os.close(fd)
 
 
-def boot_slave(master, slave, limit, **arguments):
+def boot_slave(master, process, limit, **arguments):
     """sdm-boot, as soon as the slave is there: retried at each event of it."""
     while True:
         seen = len(master.events)
         try:
             return master.command("sdm-boot", limit=limit, **arguments)
         except QmpError as e:
-            if slave.ended() is not None:
-                slave.feed()
-                raise Trouble(f"the slave ended: {slave.errors}") from e
+            if process.ended() is not None:
+                process.feed()
+                raise Trouble(f"the slave ended: {process.errors}") from e
             refused = e
             peers = [p for p in master.command("query-sdm").get("peers", [])
                      if p.get("id") == arguments["slave"]]
@@ -123,7 +124,7 @@ def run_sdm(args, cpus, nonce):
                     f"multi-socket-backend,id=sock,path={path},listen=on",
                     "-object",
                     f"memory-backend-shared,id=mem,size={MEMORY},socket=sock,"
-                    f"master=on,windows={WINDOW}",
+                    f"master=on,windows={WINDOW // MIB}M",
                     "-object", "sdm-signal-shboot,id=boot,shm=mem",
                     "-object", "sdm-communication-socket,id=scomm,socket=sock",
                     "-device", "virtio-sdm-device,comm=scomm,master=on,"
