@@ -21,10 +21,8 @@ static int send_msg(struct sdm_hub *hub, unsigned conn,
     struct sdm_hub_conn *c = &hub->conns[conn];
 
     if (c->failed == 0) {
-        int len = sdm_msg_encode(msg, buf);
-
-        c->failed = len < 0 ? len : hub->ops->send(hub->opaque, conn, buf,
-                                                   len, fds, nfds);
+        c->failed = hub->ops->send(hub->opaque, conn, buf,
+                                   sdm_msg_encode(msg, buf), fds, nfds);
     }
     return c->failed;
 }
@@ -473,6 +471,10 @@ static void slave_state(struct sdm_hub *hub, unsigned conn, uint32_t state)
     struct sdm_peer *peer = conn_peer(hub, conn);
     int next = sdm_life_next(peer->state, said(state));
 
+    /* It said so before BOOT reached it; what became of that is to come. */
+    if (peer->state == SDM_STATE_BOOTING && next == SDM_STATE_WAITING) {
+        return;
+    }
     if (next < 0) {
         struct sdm_text text;
 
@@ -552,6 +554,12 @@ static void slave_answer(struct sdm_hub *hub, unsigned conn, uint32_t seq,
     int open = peer->open_type && peer->open_seq == seq;
     uint16_t type = seq_type(seq);
     int next = answered(peer, type, status);
+
+    /* An answer older than the BOOT on its way says nothing of that. */
+    if (peer->state == SDM_STATE_BOOTING &&
+        (int32_t)(seq - peer->boot_seq) < 0) {
+        return;
+    }
 
     if (is_dtb != (type == SDM_WIRE_GET_DTB && status == SDM_OK)) {
         if (open) {
@@ -853,6 +861,7 @@ uint32_t sdm_hub_request(struct sdm_hub *hub, uint32_t id, uint16_t type,
     peer->open_seq = msg.seq;
     peer->open_type = type;
     if (type == SDM_WIRE_BOOT) {
+        peer->boot_seq = msg.seq;
         peer->window = w;
         peer->state = sdm_life_next(peer->state, SDM_LIFE_BOOT);
     }

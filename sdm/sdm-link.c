@@ -8,12 +8,9 @@ static int send_msg(struct sdm_link *link, const struct sdm_msg *msg,
                     const int *fds, unsigned nfds)
 {
     unsigned char buf[SDM_WIRE_MAX];
-    int len = sdm_msg_encode(msg, buf);
 
-    if (len < 0) {
-        return len;
-    }
-    return link->ops->send(link->opaque, buf, len, fds, nfds);
+    return link->ops->send(link->opaque, buf, sdm_msg_encode(msg, buf), fds,
+                           nfds);
 }
 
 static void emit(struct sdm_link *link, enum sdm_link_event_type type,

@@ -520,6 +520,7 @@ static void test_text(void **state)
     TEXT("\xe0\x80\xaf", "???");
     TEXT("\xf0\x80\x80\xaf", "????");
     TEXT("\xed\xa0\x80", "???");                /* surrogate */
+    TEXT("\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80");
     TEXT("\xf4\x90\x80\x80", "????");           /* above U+10FFFF */
     TEXT("\xf8\xff\xfe", "???");
 

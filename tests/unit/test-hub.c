@@ -517,11 +517,14 @@ static void test_ids_by_name(void **state)
     assert_int_equal(w->hub.conns[2].id, 1);
     forget(w);
 
-    /* with nothing else left, an absent name loses its id */
+    /* with nothing else left, the first absent name loses its id */
     sdm_hub_lost(&w->hub, 1);
+    sdm_hub_lost(&w->hub, 0);
     forget(w);
     hello(w, 0, "d");
-    assert_int_equal(w->hub.conns[1].id, 2);
+    assert_int_equal(w->hub.conns[0].id, 2);
+    hello(w, 0, "c");
+    assert_int_equal(w->hub.conns[1].id, 3);
     assert_int_equal(sdm_hub_find(&w->hub, "b"), 0);
     assert_int_equal(sdm_hub_find(&w->hub, "d"), 2);
     forget(w);

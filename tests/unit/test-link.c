@@ -554,6 +554,9 @@ static void test_bad_windows(void **state)
     assert_boot_refused(&a, 0, RAM_SIZE,
         "> ANSWER#5 5 the slave cannot map a window of 64 MiB at offset 0x0: "
         "its memory has 64 MiB, the fd 1 GiB in pages of 2 MiB\n");
+    assert_boot_refused(&a, 128 * MiB, 2 * RAM_SIZE,
+        "> ANSWER#5 5 the slave cannot map a window of 128 MiB at offset "
+        "0x8000000: its memory has 64 MiB, the fd 1 GiB in pages of 2 MiB\n");
     m = boot_msg(6, 128 * MiB, RAM_SIZE);
     give(&a, &m);
     expect(&a, "request 4#6 128+64\n");
