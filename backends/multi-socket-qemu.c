@@ -9,6 +9,7 @@
 #include "qemu/timer.h"
 #include "qom/object_interfaces.h"
 #include "hw/qdev-core.h"
+#include "sysemu/runstate.h"
 #include "sysemu/sysemu.h"
 #include "backends/multi-socket-qemu.h"
 #include "backends/sdm-socket.h"
@@ -45,6 +46,7 @@ struct MultiSocket {
     bool started;
     uint32_t features;
     Notifier machine_done;
+    Notifier exit;
     QEMUBH *start_bh;
     QLIST_HEAD(, MultiSocketClient) clients;
 
@@ -162,6 +164,14 @@ void multi_socket_foreach(void (*f)(MultiSocket *s, void *opaque),
 
 /* The master's side */
 
+static void (*observer)(MultiSocket *s, const struct sdm_hub_event *ev);
+
+void multi_socket_set_observer(void (*f)(MultiSocket *s,
+                                         const struct sdm_hub_event *ev))
+{
+    observer = f;
+}
+
 static void conn_close(Conn *c)
 {
     qemu_set_fd_handler(c->fd, NULL, NULL, NULL);
@@ -229,6 +239,9 @@ static void hub_event(void *opaque, const struct sdm_hub_event *ev)
     if (ev->type == SDM_HUB_REJECTED) {
         warn_report("%s: a peer was refused: %s", s->path, ev->text);
     }
+    if (observer) {
+        observer(s, ev);
+    }
     QLIST_FOREACH_SAFE(c, &s->clients, next, next_c) {
         if (c->hub_event) {
             c->hub_event(c, ev);
@@ -244,10 +257,9 @@ static void hub_event(void *opaque, const struct sdm_hub_event *ev)
     }
 }
 
-static void hub_counters(void *opaque, uint32_t id, uint64_t *sent,
-                         uint64_t *taken, uint64_t *refused)
+void multi_socket_counters(MultiSocket *s, uint32_t id, uint64_t *sent,
+                           uint64_t *taken, uint64_t *refused)
 {
-    MultiSocket *s = opaque;
     MultiSocketClient *c;
 
     *sent = *taken = *refused = 0;
@@ -256,6 +268,12 @@ static void hub_counters(void *opaque, uint32_t id, uint64_t *sent,
             c->counters(c, id, sent, taken, refused);
         }
     }
+}
+
+static void hub_counters(void *opaque, uint32_t id, uint64_t *sent,
+                         uint64_t *taken, uint64_t *refused)
+{
+    multi_socket_counters(opaque, id, sent, taken, refused);
 }
 
 static const struct sdm_hub_ops hub_ops = {
@@ -592,6 +610,21 @@ static void multi_socket_machine_done(Notifier *n, void *data)
     qemu_bh_schedule(s->start_bh);
 }
 
+static void multi_socket_unlisten(MultiSocket *s)
+{
+    if (s->listen_fd >= 0) {
+        qemu_set_fd_handler(s->listen_fd, NULL, NULL, NULL);
+        sdm_socket_unlisten(s->path, s->listen_fd, s->lock_fd);
+        s->listen_fd = -1;
+    }
+}
+
+/* The machine holds its memory, and that this object, until the very end. */
+static void multi_socket_exit(Notifier *n, void *data)
+{
+    multi_socket_unlisten(container_of(n, MultiSocket, exit));
+}
+
 static void multi_socket_complete(UserCreatable *uc, Error **errp)
 {
     MultiSocket *s = MULTI_SOCKET(uc);
@@ -635,6 +668,8 @@ static void multi_socket_complete(UserCreatable *uc, Error **errp)
             return;
         }
         s->listen_fd = fd;
+        s->exit.notify = multi_socket_exit;
+        qemu_add_exit_notifier(&s->exit);
     }
     s->machine_done.notify = multi_socket_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
@@ -677,10 +712,10 @@ static void multi_socket_finalize(Object *obj)
             conn_close(&s->conns[i]);
         }
     }
-    if (s->listen_fd >= 0) {
-        qemu_set_fd_handler(s->listen_fd, NULL, NULL, NULL);
-        sdm_socket_unlisten(s->path, s->listen_fd, s->lock_fd);
+    if (s->exit.notify) {
+        qemu_remove_exit_notifier(&s->exit);
     }
+    multi_socket_unlisten(s);
     if (s->fd >= 0) {
         qemu_set_fd_handler(s->fd, NULL, NULL, NULL);
         close(s->fd);

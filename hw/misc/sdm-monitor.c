@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The SDM in QMP and HMP. Commands are coroutines: files are read and images
+ * placed in a worker thread, and a request ends on the slave's answer, its
+ * loss, or the time limit of multi_socket_request().
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-sdm.h"
+#include "qapi/qapi-events-sdm.h"
+#include "qapi/qmp/qdict.h"
+#include "qemu/coroutine.h"
+#include "qemu/cutils.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "block/aio.h"
+#include "block/thread-pool.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "backends/hostmem-shared-qemu.h"
+#include "hw/misc/sdm-monitor.h"
+#include "migration/sdm-bootplan.h"
+#include "sdm/sdm-text.h"
+
+/* A device tree larger than this is none: QEMU's own have room for 1 MiB. */
+#define DTB_MAX (2 * 1024 * 1024)
+
+static const char *socket_id(MultiSocket *s)
+{
+    return object_get_canonical_path_component(OBJECT(s));
+}
+
+/* Requests */
+
+typedef struct Wait {
+    Coroutine *co;
+    uint32_t status;
+    struct sdm_text text;
+    void *dtb;
+    uint64_t dtb_size;
+} Wait;
+
+static void wait_done(void *opaque, uint32_t status, const char *text, int fd,
+                      uint64_t size)
+{
+    Wait *w = opaque;
+
+    w->status = status;
+    sdm_text_init(&w->text);
+    sdm_text_add(&w->text, text && *text ? text : sdm_status_text(status));
+    if (status == SDM_OK && fd >= 0) {
+        int seals = F_SEAL_SHRINK | F_SEAL_WRITE;
+
+        if (size > DTB_MAX || sdm_fd_check(fd, size, seals, NULL) < 0) {
+            w->status = SDM_ERR_INVAL;
+            sdm_text_init(&w->text);
+            sdm_text_add(&w->text, "the slave's device tree is too large or "
+                         "not in a sealed memfd");
+        } else {
+            w->dtb = g_malloc(size);
+            w->dtb_size = size;
+            if (pread(fd, w->dtb, size, 0) != size) {
+                w->status = SDM_ERR_INVAL;
+            }
+        }
+    }
+    aio_co_wake(w->co);
+}
+
+static bool coroutine_fn request(MultiSocket *s, uint32_t slave, uint16_t type,
+                                 const struct sdm_window *window, Wait *w,
+                                 Error **errp)
+{
+    memset(w, 0, sizeof(*w));
+    w->co = qemu_coroutine_self();
+    w->status = multi_socket_request(s, slave, type, window, wait_done, w,
+                                     &w->text);
+    if (w->status == SDM_OK) {
+        qemu_coroutine_yield();
+    }
+    if (w->status != SDM_OK) {
+        error_setg(errp, "slave %u: %s", slave, w->text.buf);
+        g_clear_pointer(&w->dtb, g_free);
+        return false;
+    }
+    return true;
+}
+
+typedef struct Find {
+    const char *id;
+    MultiSocket *found;
+    unsigned n;
+} Find;
+
+static void find_one(MultiSocket *s, void *opaque)
+{
+    Find *f = opaque;
+
+    if (multi_socket_is_master(s) && (!f->id || !strcmp(f->id, socket_id(s)))) {
+        f->found = s;
+        f->n++;
+    }
+}
+
+static MultiSocket *find_master(const char *id, Error **errp)
+{
+    Find f = { .id = id };
+
+    multi_socket_foreach(find_one, &f);
+    if (!f.n) {
+        error_setg(errp, id ? "socket=%s names no " TYPE_MULTI_SOCKET " with "
+                   "listen=on" : "this QEMU is no master: it has no "
+                   TYPE_MULTI_SOCKET " with listen=on", id);
+        return NULL;
+    }
+    if (f.n > 1) {
+        error_setg(errp, "there are %u masters: name one with socket=", f.n);
+        return NULL;
+    }
+    return f.found;
+}
+
+/* sdm-boot */
+
+typedef struct Load {
+    const char *files[3];
+    gchar *data[3];
+    gsize len[3];
+    const char *append;
+    uint32_t machine;
+    uint64_t ram_base;
+    void *window;
+    uint64_t size;
+    uint32_t status;
+    struct sdm_text why;
+    Error *err;
+} Load;
+
+static bool read_file(const char *name, uint64_t limit, gchar **data,
+                      gsize *len, Error **errp)
+{
+    GError *gerr = NULL;
+    struct stat st;
+
+    if (stat(name, &st) < 0) {
+        error_setg_errno(errp, errno, "cannot open '%s'", name);
+        return false;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        error_setg(errp, "'%s' is no regular file", name);
+        return false;
+    }
+    if (st.st_size > limit) {
+        error_setg(errp, "'%s' has %" PRId64 " bytes and does not fit into the "
+                   "window of %" PRIu64, name, (int64_t)st.st_size, limit);
+        return false;
+    }
+    if (!g_file_get_contents(name, data, len, &gerr)) {
+        error_setg(errp, "cannot read '%s': %s", name, gerr->message);
+        g_error_free(gerr);
+        return false;
+    }
+    return true;
+}
+
+static int load_worker(void *opaque)
+{
+    Load *l = opaque;
+    struct sdm_boot_images images;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        if (l->files[i] && !read_file(l->files[i], l->size, &l->data[i],
+                                      &l->len[i], &l->err)) {
+            return 0;
+        }
+    }
+    images = (struct sdm_boot_images) {
+        .kernel = l->data[0], .kernel_size = l->len[0],
+        .dtb = l->data[1], .dtb_size = l->len[1],
+        .initrd = l->data[2], .initrd_size = l->len[2],
+        .append = l->append,
+    };
+    l->status = sdm_boot_load(&images, l->machine, l->ram_base, l->window,
+                              l->size, &l->why);
+    return 0;
+}
+
+static bool find_window(MultiSocket *s, HostMemoryBackendShared *m,
+                        const struct sdm_peer *peer, uint32_t slave,
+                        const uint64_t *offset, const uint64_t *size,
+                        struct sdm_window *w, Error **errp)
+{
+    const struct sdm_window *fixed;
+    unsigned n = hostmem_shared_windows(m, &fixed);
+
+    if (slave <= n) {
+        *w = fixed[slave - 1];
+        if ((offset && *offset != w->offset) || (size && *size != w->size)) {
+            error_setg(errp, "slave %u has a window of its own at offset 0x%"
+                       PRIx64 ", size 0x%" PRIx64 " (windows=): leave offset "
+                       "and size out", slave, w->offset, w->size);
+            return false;
+        }
+        return true;
+    }
+    if (!offset) {
+        error_setg(errp, "offset is missing: the memory-backend-shared has no "
+                   "windows=, so say where the window of slave %u lies", slave);
+        return false;
+    }
+    w->offset = *offset;
+    w->size = size ? *size : peer->ram_size;
+    if (sdm_window_check(w, hostmem_shared_size(m),
+                         hostmem_shared_page_size(m)) < 0) {
+        error_setg(errp, "window at offset 0x%" PRIx64 ", size 0x%" PRIx64
+                   ": not a multiple of the page size 0x%" PRIx64 ", empty, or "
+                   "not inside the memory of 0x%" PRIx64, w->offset, w->size,
+                   hostmem_shared_page_size(m), hostmem_shared_size(m));
+        return false;
+    }
+    return true;
+}
+
+static void coroutine_fn boot(const char *socket, uint32_t slave,
+                              const char *kernel, const char *dtb,
+                              const char *initrd, const char *append,
+                              const uint64_t *offset, const uint64_t *size,
+                              Error **errp)
+{
+    ThreadPool *pool = aio_get_thread_pool(qemu_get_aio_context());
+    MultiSocket *s = find_master(socket, errp);
+    HostMemoryBackendShared *m;
+    const struct sdm_peer *peer;
+    struct sdm_window window;
+    Load load = { .files = { kernel, dtb, initrd }, .append = append };
+    Wait wait;
+    int i;
+
+    if (!s) {
+        return;
+    }
+    m = hostmem_shared_of(s);
+    if (!m) {
+        error_setg(errp, "this master has no " TYPE_MEMORY_BACKEND_SHARED
+                   " to boot a slave from");
+        return;
+    }
+    peer = sdm_hub_peer(multi_socket_hub(s), slave);
+    if (!peer) {
+        error_setg(errp, "slave %u does not exist: give 1 to %u", slave,
+                   multi_socket_num_slaves(s));
+        return;
+    }
+    if (peer->state != SDM_STATE_WAITING) {
+        error_setg(errp, "slave %u is %s: only a waiting slave can be booted",
+                   slave, sdm_state_text(peer->state));
+        return;
+    }
+    if (!find_window(s, m, peer, slave, offset, size, &window, errp)) {
+        return;
+    }
+    object_ref(OBJECT(m));
+    if (!dtb) {
+        if (!request(s, slave, SDM_WIRE_GET_DTB, NULL, &wait, errp)) {
+            goto out;
+        }
+        load.data[1] = wait.dtb;
+        load.len[1] = wait.dtb_size;
+        if (peer->state != SDM_STATE_WAITING) {
+            error_setg(errp, "slave %u is %s by now", slave,
+                       sdm_state_text(peer->state));
+            goto out;
+        }
+    }
+    load.machine = peer->machine;
+    load.ram_base = peer->ram_base;
+    load.window = (char *)hostmem_shared_host(m) + window.offset;
+    load.size = window.size;
+    thread_pool_submit_co(pool, load_worker, &load);
+    if (load.err) {
+        error_propagate(errp, load.err);
+    } else if (load.status != SDM_OK) {
+        error_setg(errp, "slave %u: %s", slave, load.why.buf);
+    } else {
+        request(s, slave, SDM_WIRE_BOOT, &window, &wait, errp);
+    }
+
+out:
+    for (i = 0; i < 3; i++) {
+        g_free(load.data[i]);
+    }
+    object_unref(OBJECT(m));
+}
+
+void coroutine_fn qmp_sdm_boot(uint32_t slave, const char *kernel,
+                               bool has_dtb, const char *dtb,
+                               bool has_initrd, const char *initrd,
+                               bool has_append, const char *append,
+                               bool has_offset, uint64_t offset,
+                               bool has_size, uint64_t size,
+                               bool has_socket, const char *socket,
+                               Error **errp)
+{
+    boot(has_socket ? socket : NULL, slave, kernel, has_dtb ? dtb : NULL,
+         has_initrd ? initrd : NULL, has_append ? append : NULL,
+         has_offset ? &offset : NULL, has_size ? &size : NULL, errp);
+}
+
+static void coroutine_fn simple(const char *socket, uint32_t slave,
+                                uint16_t type, Error **errp)
+{
+    MultiSocket *s = find_master(socket, errp);
+    Wait wait;
+
+    if (s) {
+        request(s, slave, type, NULL, &wait, errp);
+    }
+}
+
+void coroutine_fn qmp_sdm_reset(uint32_t slave, bool has_socket,
+                                const char *socket, Error **errp)
+{
+    simple(has_socket ? socket : NULL, slave, SDM_WIRE_RESET, errp);
+}
+
+void coroutine_fn qmp_sdm_stop(uint32_t slave, bool has_socket,
+                               const char *socket, Error **errp)
+{
+    simple(has_socket ? socket : NULL, slave, SDM_WIRE_STOP, errp);
+}
+
+/* query-sdm; SdmPeerState has the order of SDM_STATE_* */
+
+QEMU_BUILD_BUG_ON((int)SDM_PEER_STATE__MAX != (int)SDM_STATES);
+QEMU_BUILD_BUG_ON((int)SDM_PEER_STATE_CRASHED != (int)SDM_STATE_CRASHED);
+
+static SdmPeer *query_peer(MultiSocket *s, uint32_t id)
+{
+    const struct sdm_peer *peer = sdm_hub_peer(multi_socket_hub(s), id);
+    SdmPeer *p = g_new0(SdmPeer, 1);
+
+    p->id = id;
+    p->has_name = peer->name[0];
+    p->name = p->has_name ? g_strdup(peer->name) : NULL;
+    p->state = (SdmPeerState)peer->state;
+    p->has_isa = peer->machine;
+    p->isa = p->has_isa ? g_strdup(sdm_machine_text(peer->machine)) : NULL;
+    p->has_pid = peer->conn >= 0;
+    p->pid = p->has_pid ? peer->pid : 0;
+    p->ram_base = peer->ram_base;
+    p->ram_size = peer->ram_size;
+    p->window_offset = peer->window.offset;
+    p->window_size = peer->window.size;
+    p->boots = peer->boots;
+    multi_socket_counters(s, id, &p->sent, &p->taken, &p->refused);
+    return p;
+}
+
+static void query_one(MultiSocket *s, void *opaque)
+{
+    SdmInfoList ***tail = opaque;
+    HostMemoryBackendShared *m = hostmem_shared_of(s);
+    SdmInfo *info = g_new0(SdmInfo, 1);
+    SdmPeerList **peers = &info->peers;
+    uint32_t id;
+
+    info->socket = g_strdup(socket_id(s));
+    info->path = g_strdup(multi_socket_path(s));
+    info->has_memory_size = info->has_page_size = !!m;
+    if (m) {
+        info->memory_size = hostmem_shared_size(m);
+        info->page_size = hostmem_shared_page_size(m);
+    }
+    if (multi_socket_is_master(s)) {
+        info->role = SDM_INFO_ROLE_MASTER;
+        for (id = 1; id <= multi_socket_num_slaves(s); id++) {
+            QAPI_LIST_APPEND(peers, query_peer(s, id));
+        }
+    } else {
+        struct sdm_link *link = multi_socket_link(s);
+
+        info->role = SDM_INFO_ROLE_SLAVE;
+        info->has_connected = true;
+        info->connected = link->phase == SDM_LINK_UP;
+        info->has_own_id = info->connected;
+        info->own_id = info->connected ? link->id : 0;
+    }
+    QAPI_LIST_APPEND(*tail, info);
+}
+
+SdmInfoList *qmp_query_sdm(Error **errp)
+{
+    SdmInfoList *list = NULL, **tail = &list;
+
+    multi_socket_foreach(query_one, &tail);
+    return list;
+}
+
+static void monitor_event(MultiSocket *s, const struct sdm_hub_event *ev)
+{
+    const struct sdm_peer *peer = sdm_hub_peer(multi_socket_hub(s), ev->id);
+
+    if (ev->type != SDM_HUB_JOINED && ev->type != SDM_HUB_STATE &&
+        ev->type != SDM_HUB_LEFT) {
+        return;
+    }
+    qapi_event_send_sdm_peer_state(socket_id(s), ev->id, peer->name[0],
+                                   peer->name, (SdmPeerState)ev->state,
+                                   (SdmPeerState)ev->old);
+}
+
+/* HMP */
+
+static bool opt_size(const QDict *qdict, const char *key, uint64_t *value,
+                     const uint64_t **given, Error **errp)
+{
+    const char *text = qdict_get_try_str(qdict, key);
+
+    *given = text ? value : NULL;
+    if (text && qemu_strtosz(text, NULL, value) < 0) {
+        error_setg(errp, "%s '%s' is no size: give bytes, or such as 512M",
+                   key, text);
+        return false;
+    }
+    return true;
+}
+
+void coroutine_fn hmp_sdm_boot(Monitor *mon, const QDict *qdict)
+{
+    const uint64_t *has_offset, *has_size;
+    uint64_t offset, size;
+    Error *err = NULL;
+
+    if (opt_size(qdict, "offset", &offset, &has_offset, &err) &&
+        opt_size(qdict, "size", &size, &has_size, &err)) {
+        boot(NULL, qdict_get_int(qdict, "slave"),
+             qdict_get_str(qdict, "kernel"), qdict_get_try_str(qdict, "dtb"),
+             qdict_get_try_str(qdict, "initrd"),
+             qdict_get_try_str(qdict, "append"), has_offset, has_size, &err);
+    }
+    hmp_handle_error(mon, err);
+}
+
+void coroutine_fn hmp_sdm_reset(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    simple(NULL, qdict_get_int(qdict, "slave"), SDM_WIRE_RESET, &err);
+    hmp_handle_error(mon, err);
+}
+
+void coroutine_fn hmp_sdm_stop(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    simple(NULL, qdict_get_int(qdict, "slave"), SDM_WIRE_STOP, &err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_info_sdm(Monitor *mon, const QDict *qdict)
+{
+    SdmInfoList *list = qmp_query_sdm(NULL), *i;
+    SdmPeerList *j;
+
+    if (!list) {
+        monitor_printf(mon, "no " TYPE_MULTI_SOCKET "\n");
+    }
+    for (i = list; i; i = i->next) {
+        SdmInfo *info = i->value;
+
+        monitor_printf(mon, "%s: %s at %s", info->socket,
+                       SdmInfoRole_str(info->role), info->path);
+        if (info->has_memory_size) {
+            monitor_printf(mon, ", memory %" PRIu64 " MiB in pages of %" PRIu64
+                           " KiB", info->memory_size >> 20,
+                           info->page_size >> 10);
+        }
+        if (info->role == SDM_INFO_ROLE_SLAVE) {
+            if (info->connected) {
+                monitor_printf(mon, ", slave %u\n", info->own_id);
+            } else {
+                monitor_printf(mon, ", no master yet\n");
+            }
+            continue;
+        }
+        monitor_printf(mon, "\n%3s %-12s %-8s %-8s %-21s %5s %8s %8s %8s\n",
+                       "id", "name", "state", "isa", "window", "boots",
+                       "sent", "taken", "refused");
+        for (j = info->peers; j; j = j->next) {
+            SdmPeer *p = j->value;
+            g_autofree char *window = p->window_size ?
+                g_strdup_printf("0x%" PRIx64 "+0x%" PRIx64, p->window_offset,
+                                p->window_size) : g_strdup("-");
+
+            monitor_printf(mon, "%3u %-12s %-8s %-8s %-21s %5" PRIu64
+                           " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 "\n",
+                           p->id, p->name ?: "-", SdmPeerState_str(p->state),
+                           p->isa ?: "-", window, p->boots, p->sent, p->taken,
+                           p->refused);
+        }
+    }
+    qapi_free_SdmInfoList(list);
+}
+
+static void monitor_register(void)
+{
+    multi_socket_set_observer(monitor_event);
+}
+
+type_init(monitor_register);

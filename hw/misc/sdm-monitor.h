@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* HMP commands of the SDM; hmp-commands*.hx name them. */
+#ifndef HW_SDM_MONITOR_H
+#define HW_SDM_MONITOR_H
+
+#include "monitor/hmp.h"
+
+void coroutine_fn hmp_sdm_boot(Monitor *mon, const QDict *qdict);
+void coroutine_fn hmp_sdm_reset(Monitor *mon, const QDict *qdict);
+void coroutine_fn hmp_sdm_stop(Monitor *mon, const QDict *qdict);
+void hmp_info_sdm(Monitor *mon, const QDict *qdict);
+
+#endif /* HW_SDM_MONITOR_H */
