@@ -52,6 +52,7 @@ struct sdm_grant {
  * @window: the one it was last booted in (offset in the master's memory), or
  *          the fixed one
  * @open_seq, @open_type: the request that has no answer yet; type 0: none
+ * @boot_seq: the last BOOT
  * @told:   the state that the last event said
  * @fixed:  1: @window is a fixed one
  * @fd_offset: where the slave's memory fd has the fixed window
@@ -64,6 +65,7 @@ struct sdm_peer {
     int conn;
     uint32_t open_seq;
     uint16_t open_type;
+    uint32_t boot_seq;
     uint32_t told;
     int fixed;
     uint64_t fd_offset;

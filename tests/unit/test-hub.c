@@ -1216,10 +1216,11 @@ static void test_wrong_answer(void **state)
               "0x\n"
               "1 GET_DTB#2 10 the slave was lost before it answered\n"
               "-1 waiting>absent\n");
-    /* a BOOT that succeeds although the slave has said that it waits */
+    /* a BOOT that succeeds although the slave has stopped since */
     conn = join(w);
     boot(w, 1, 0, RAM_SIZE);
-    say_state(w, conn, SDM_STATE_WAITING);
+    say_state(w, conn, SDM_STATE_RUNNING);
+    say_state(w, conn, SDM_STATE_STOPPED);
     forget(w);
     answer(w, conn, 3, SDM_OK, "");
     expect(w, "0< ERROR 1 in this state the slave cannot have done BOOT"
@@ -1227,7 +1228,30 @@ static void test_wrong_answer(void **state)
               "!1 1 in this state the slave cannot have done BOOT\n"
               "0x\n"
               "1 BOOT#3 10 the slave was lost before it answered\n"
-              "-1 waiting>absent\n");
+              "-1 stopped>absent\n");
+}
+
+/*
+ * A slave that says "waiting" has said so before BOOT reached it, and so has
+ * one that answers what was asked before: neither ends the booting.
+ */
+static void test_older_than_boot(void **state)
+{
+    struct world *w = *state;
+    unsigned conn = join(w);
+
+    boot_ok(w, conn, 1, 0);
+    request(w, 1, SDM_WIRE_RESET);
+    sdm_hub_timeout(&w->hub, 1, w->last_seq);
+    say_state(w, conn, SDM_STATE_WAITING);      /* the guest's own reset */
+    boot(w, 1, 0, RAM_SIZE);
+    forget(w);
+    answer(w, conn, 2, SDM_OK, "");             /* to RESET */
+    say_state(w, conn, SDM_STATE_WAITING);
+    expect(w, "");
+    assert_int_equal(sdm_hub_peer(&w->hub, 1)->state, SDM_STATE_BOOTING);
+    answer(w, conn, 3, SDM_OK, "");
+    expect(w, "1 booting>running\n1 BOOT#3 0 \n");
 }
 
 static void test_impossible_states(void **state)
@@ -1575,6 +1599,7 @@ int main(void)
         TEST(test_state_after_timeout),
         TEST(test_unknown_answer),
         TEST(test_wrong_answer),
+        TEST(test_older_than_boot),
         TEST(test_impossible_states),
         TEST(test_crossing),
         TEST(test_seq_wraps),
