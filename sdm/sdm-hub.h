@@ -19,9 +19,10 @@
  * to return, one after the other, until nothing is left.
  *
  * An answer that nobody waits for is late: it ends no request, but the slave's
- * state follows it, for the slave does not say that state twice. What it answers
- * is in the number itself (its low bits are the type), so that no list of old
- * requests is kept. One that cannot be true is ignored: it hurts but its sender.
+ * state follows it, for the slave does not say that state twice. What it
+ * answers is in the number itself (its low bits are the type), so that no list
+ * of old requests is kept. One that cannot be true is ignored: it hurts nobody
+ * but its sender.
  */
 #ifndef SDM_HUB_H
 #define SDM_HUB_H

@@ -5,8 +5,8 @@
  *   absent -> waiting -> booting -> running -> stopped or crashed -> waiting
  *
  * and from every state to absent when the peer is lost. Said again, a state
- * stays. A slave's own monitor may let it run on: stopped or crashed -> running.
- * A STOP that crosses with a panic leaves it crashed.
+ * stays. A slave's own monitor may let it run on: stopped or crashed ->
+ * running. A STOP that crosses with a panic leaves it crashed.
  */
 #ifndef SDM_LIFE_H
 #define SDM_LIFE_H

@@ -26,7 +26,7 @@ struct sdm_ring_end {
     uint32_t index;
 };
 
-/** sdm_ring_pair_init() - format @pair; the memory is SDM_RING_BYTES of zeros. */
+/** sdm_ring_pair_init() - format @pair, which is SDM_RING_BYTES of zeros. */
 void sdm_ring_pair_init(struct sdm_ring_pair *pair);
 
 /**

@@ -41,7 +41,7 @@ const char *sdm_status_text(uint32_t status);
 /** sdm_state_text() - "absent", "waiting", ... for SDM_STATE_*, else "?". */
 const char *sdm_state_text(uint32_t state);
 
-/** sdm_machine_text() - "arm", "aarch64", "x86_64" for ELF e_machine, else "?". */
+/** sdm_machine_text() - "arm", "aarch64" or "x86_64" for e_machine, else "?". */
 const char *sdm_machine_text(uint32_t machine);
 
 #endif /* SDM_TEXT_H */

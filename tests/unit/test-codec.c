@@ -302,7 +302,8 @@ static void test_bad_header(void **state)
     }
 }
 
-#define HELLO(field, value)    WITH(SDM_WIRE_HELLO, sdm_wire_hello, field, value)
+#define HELLO(field, value)                                             \
+    WITH(SDM_WIRE_HELLO, sdm_wire_hello, field, value)
 #define WELCOME(field, value)                                           \
     WITH(SDM_WIRE_WELCOME, sdm_wire_welcome, field, value)
 

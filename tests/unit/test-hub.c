@@ -646,7 +646,7 @@ static void test_all_slaves(void **state)
     assert_non_null(strstr(w->log, "every slave id is taken (num-slaves=64)"));
 }
 
-/* --------------------------------------------------------- garbage and faults */
+/* ------------------------------------------------------ garbage and faults */
 
 static void raw(struct world *w, unsigned conn, const void *buf, size_t len,
                 unsigned nfds)
@@ -809,7 +809,7 @@ static void test_reject_from_outside(void **state)
     expect(w, "0< fails\n!1 1 too many fds\n0x\n-1 waiting>absent\n");
 }
 
-/* ------------------------------------------------------------------ requests */
+/* ---------------------------------------------------------------- requests */
 
 static void test_life(void **state)
 {
