@@ -22,7 +22,7 @@ static void *find_object(const char *id, const char *type, const char *what,
 static bool resolve_signals(SdmPort *port, Error **errp)
 {
     g_autofree char *what = NULL;
-    uint32_t i;
+    uint32_t i, types, type;
 
     if (port->len_signals > SDM_SIGNAL_TYPES) {
         error_setg(errp, "len-signals=%u: at most %u", port->len_signals,
@@ -51,13 +51,18 @@ static bool resolve_signals(SdmPort *port, Error **errp)
         if (!signal) {
             return false;
         }
-        if (port->signals[signal->number]) {
+        types = 1u << signal->number | signal->also;
+        if (port->features & types) {
             error_setg(errp, "%s=%s: signal type %u is in the list already",
                        what, port->signal_ids[i], signal->number);
             return false;
         }
-        port->signals[signal->number] = signal;
-        port->features |= 1u << signal->number;
+        port->features |= types;
+        for (type = 0; type < SDM_SIGNAL_TYPES; type++) {
+            if (types & (1u << type)) {
+                port->signals[type] = signal;
+            }
+        }
     }
     return true;
 }

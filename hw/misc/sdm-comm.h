@@ -79,6 +79,8 @@ struct SdmComm {
  * @id:     @port's own id, or UINT32_MAX
  * @peer:   false: no such id
  * @region: shared memory in this guest's address space; false: none
+ * @lifecycle: ask slave @id (SDM_WIRE_*); SDM_PENDING or SDM_ERR_*. @window is
+ *          what BOOT maps and where GET_DTB puts the tree
  */
 struct SdmCommClass {
     ObjectClass parent_class;
@@ -98,7 +100,8 @@ struct SdmCommClass {
 
 struct SdmSignal {
     Object parent_obj;
-    uint32_t number;
+    uint32_t number;        /* its type */
+    uint32_t also;          /* bit N: serves type N as well */
     unsigned users;         /* ports that offer it */
 };
 

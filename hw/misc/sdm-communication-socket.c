@@ -9,7 +9,9 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
+#include "qemu/units.h"
 #include "qom/object_interfaces.h"
+#include "exec/address-spaces.h"
 #include "hw/misc/sdm-comm.h"
 #include "backends/hostmem-shared-qemu.h"
 #include "backends/multi-socket-qemu.h"
@@ -20,6 +22,9 @@
 
 #define TYPE_SDM_COMM_SOCKET "sdm-communication-socket"
 OBJECT_DECLARE_SIMPLE_TYPE(SdmCommSocket, SDM_COMM_SOCKET)
+
+/* Room for a device tree; QEMU's own have 1 MiB. */
+#define DTB_ROOM_MAX (16 * MiB)
 
 /* Signals taken from one slave before the others have their turn. */
 #define BATCH 64
@@ -43,6 +48,7 @@ typedef struct Channel {
 typedef struct Pending {
     SdmCommSocket *s;
     void *token;
+    struct sdm_window room;     /* of GET_DTB: where the tree goes */
     QLIST_ENTRY(Pending) next;
 } Pending;
 
@@ -445,12 +451,41 @@ static bool comm_region(SdmComm *comm, uint64_t *base, uint64_t *size)
     return true;
 }
 
+/* Put a slave's device tree where the guest wants it; its memory, its risk. */
+static uint32_t write_dtb(Pending *p, int fd, uint64_t size)
+{
+    g_autofree void *dtb = NULL;
+    uint64_t base, bytes;
+
+    if (!comm_region(SDM_COMM(p->s), &base, &bytes)) {
+        return SDM_ERR_MEMORY;
+    }
+    if (size > p->room.size) {
+        return SDM_ERR_WINDOW;
+    }
+    if (sdm_fd_check(fd, size, F_SEAL_SHRINK | F_SEAL_WRITE, NULL) < 0) {
+        return SDM_ERR_INVAL;
+    }
+    dtb = g_malloc(size);
+    if (pread(fd, dtb, size, 0) != size) {
+        return SDM_ERR_INTERNAL;
+    }
+    if (address_space_write(&address_space_memory, base + p->room.offset,
+                            MEMTXATTRS_UNSPECIFIED, dtb, size) != MEMTX_OK) {
+        return SDM_ERR_WINDOW;
+    }
+    return SDM_OK;
+}
+
 static void lifecycle_done(void *opaque, uint32_t status, const char *text,
                            int fd, uint64_t size)
 {
     Pending *p = opaque;
     SdmPort *port = p->s->parent_obj.port;
 
+    if (status == SDM_OK && p->room.size) {
+        status = write_dtb(p, fd, size);
+    }
     if (status != SDM_OK) {
         warn_report("%s: %s", multi_socket_path(p->s->socket),
                     text && *text ? text : sdm_status_text(status));
@@ -475,6 +510,18 @@ static uint32_t comm_lifecycle(SdmComm *comm, SdmPort *port, uint32_t id,
     p = g_new0(Pending, 1);
     p->s = s;
     p->token = token;
+    if (request == SDM_WIRE_GET_DTB) {
+        HostMemoryBackendShared *m = hostmem_shared_of(s->socket);
+
+        /* Room for a tree: any bytes of the shared memory, not just pages. */
+        if (!m || !window->size || window->size > DTB_ROOM_MAX ||
+            sdm_window_check(window, hostmem_shared_size(m), 1) < 0) {
+            g_free(p);
+            return SDM_ERR_WINDOW;
+        }
+        p->room = *window;
+        window = NULL;
+    }
     status = multi_socket_request(s->socket, id, request, window,
                                   lifecycle_done, p, &why);
     if (status != SDM_OK) {

@@ -43,6 +43,8 @@ static uint32_t signal_action(SdmSignal *signal, SdmPort *port,
 static uint32_t shboot_action(SdmSignal *signal, SdmPort *port,
                               const struct sdm_signal *sig, void *token)
 {
+    uint16_t request = sdm_from_le32(sig->type) == SDM_SIGNAL_DTB ?
+                       SDM_WIRE_GET_DTB : SDM_WIRE_BOOT;
     struct sdm_window window = {
         .size = sdm_from_le64(sig->payload[0]),
         .offset = sdm_from_le64(sig->payload[1]),
@@ -52,7 +54,7 @@ static uint32_t shboot_action(SdmSignal *signal, SdmPort *port,
         return SDM_ERR_DENIED;
     }
     return SDM_COMM_GET_CLASS(port->comm)->lifecycle(
-        port->comm, port, sdm_from_le16(sig->target), SDM_WIRE_BOOT, &window,
+        port->comm, port, sdm_from_le16(sig->target), request, &window,
         token);
 }
 
@@ -136,6 +138,7 @@ static void shboot_complete(UserCreatable *uc, Error **errp)
 static void shboot_init(Object *obj)
 {
     SDM_SIGNAL(obj)->number = SDM_SIGNAL_BOOT;
+    SDM_SIGNAL(obj)->also = 1u << SDM_SIGNAL_DTB;
 }
 
 static void shboot_finalize(Object *obj)

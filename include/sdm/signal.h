@@ -21,6 +21,9 @@ enum {
     SDM_SIGNAL_STOP      = 3,   /* the slave's vCPUs stop, its window stays */
     SDM_SIGNAL_STATE     = 4,   /* peer state change: payload[0] is the state;
                                    sent by the device itself, never by a guest */
+    SDM_SIGNAL_DTB       = 5,   /* the slave's own device tree is written into
+                                   shared memory: payload[0] room, payload[1]
+                                   offset there, bytes; comes along with BOOT */
     SDM_SIGNAL_USER      = 8,   /* first of the user-defined types */
     SDM_SIGNAL_TYPES     = 24,  /* number of types */
 };
