@@ -54,6 +54,7 @@ tests_unit_test_bootplan_LDADD = $(unit_libs)
 tests_unit_test_bootrecord_LDADD = $(unit_libs)
 
 # tools, test-app
+unit_scripts += tests/unit/test-sdmctl
 
 # graft (qemu/)
 unit_scripts += tests/unit/test-graft
