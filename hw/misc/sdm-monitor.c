@@ -412,6 +412,21 @@ static void monitor_event(MultiSocket *s, const struct sdm_hub_event *ev)
 
 /* HMP */
 
+/*
+ * A word, not an HMP expression: "1 /boot/zImage" would be read as a division.
+ */
+static bool get_slave(const QDict *qdict, uint32_t *slave, Error **errp)
+{
+    const char *text = qdict_get_str(qdict, "slave");
+
+    if (qemu_strtoui(text, NULL, 0, slave) < 0) {
+        error_setg(errp, "slave '%s' is no id: give 1 to the number of slaves",
+                   text);
+        return false;
+    }
+    return true;
+}
+
 static bool opt_size(const QDict *qdict, const char *key, uint64_t *value,
                      const uint64_t **given, Error **errp)
 {
@@ -430,12 +445,14 @@ void coroutine_fn hmp_sdm_boot(Monitor *mon, const QDict *qdict)
 {
     const uint64_t *has_offset, *has_size;
     uint64_t offset, size;
+    uint32_t slave;
     Error *err = NULL;
 
-    if (opt_size(qdict, "offset", &offset, &has_offset, &err) &&
+    if (get_slave(qdict, &slave, &err) &&
+        opt_size(qdict, "offset", &offset, &has_offset, &err) &&
         opt_size(qdict, "size", &size, &has_size, &err)) {
-        boot(NULL, qdict_get_int(qdict, "slave"),
-             qdict_get_str(qdict, "kernel"), qdict_get_try_str(qdict, "dtb"),
+        boot(NULL, slave, qdict_get_str(qdict, "kernel"),
+             qdict_get_try_str(qdict, "dtb"),
              qdict_get_try_str(qdict, "initrd"),
              qdict_get_try_str(qdict, "append"), has_offset, has_size, &err);
     }
@@ -445,16 +462,22 @@ void coroutine_fn hmp_sdm_boot(Monitor *mon, const QDict *qdict)
 void coroutine_fn hmp_sdm_reset(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
+    uint32_t slave;
 
-    simple(NULL, qdict_get_int(qdict, "slave"), SDM_WIRE_RESET, &err);
+    if (get_slave(qdict, &slave, &err)) {
+        simple(NULL, slave, SDM_WIRE_RESET, &err);
+    }
     hmp_handle_error(mon, err);
 }
 
 void coroutine_fn hmp_sdm_stop(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
+    uint32_t slave;
 
-    simple(NULL, qdict_get_int(qdict, "slave"), SDM_WIRE_STOP, &err);
+    if (get_slave(qdict, &slave, &err)) {
+        simple(NULL, slave, SDM_WIRE_STOP, &err);
+    }
     hmp_handle_error(mon, err);
 }
 
