@@ -18,10 +18,14 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <libfdt.h>
 
 #include "migration/sdm-bootplan.h"
 #include "sdm/chardev.h"
 #include "sdm/sdm-text.h"
+
+/* Room for a device tree of the slave's own; QEMU's have 1 MiB at most. */
+#define DTB_ROOM  (2u << 20)
 
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "(no release)"
@@ -396,11 +400,8 @@ static void print_part(const char *what, const char *path, uint64_t at,
            path);
 }
 
-static void load(const struct device *dev, const struct sdm_boot_images *images,
-                 const struct sdm_ioc_peer *peer, uint64_t base, uint64_t size)
+static void *map_window(const struct device *dev, uint64_t base, uint64_t size)
 {
-    struct sdm_text why;
-    uint32_t status;
     void *window;
     int err;
 
@@ -418,12 +419,34 @@ static void load(const struct device *dev, const struct sdm_boot_images *images,
              "this kernel with mem= so that it ends below the window, or use "
              "windows= of QEMU's memory-backend-shared" : "");
     }
-    status = sdm_boot_load(images, peer->machine, peer->ram_base, window, size,
-                           &why);
-    munmap(window, size);
-    if (status) {
-        fail(EXIT_PLAN, "%s (%s)", why.buf, sdm_status_text(status));
+    return window;
+}
+
+/*
+ * The slave's own device tree, which QEMU writes to the start of the window;
+ * the images come there only later.
+ */
+static void fetch_dtb(const struct device *dev, uint32_t slave,
+                      const void *window, uint64_t base, uint64_t size,
+                      struct file *dtb)
+{
+    const uint64_t room = size < DTB_ROOM ? size : DTB_ROOM;
+    uint32_t status;
+
+    status = send_signal(dev, SDM_SIGNAL_DTB, slave, room,
+                         base - dev->info.region_base);
+    check_status(dev, SDM_SIGNAL_DTB, "the device tree", slave, status);
+    dtb->path = "(the slave's own)";
+    dtb->size = fdt_totalsize(window);
+    if (fdt_check_header(window) || dtb->size > room) {
+        fail(EXIT_PLAN, "slave %" PRIu32 " has sent no device tree: give one "
+             "as DTB", slave);
     }
+    dtb->data = malloc(dtb->size);
+    if (!dtb->data) {
+        fail(EXIT_FILE, "no memory for a device tree of %zu bytes", dtb->size);
+    }
+    memcpy(dtb->data, window, dtb->size);
 }
 
 static void boot(const struct options *o)
@@ -436,8 +459,9 @@ static void boot(const struct options *o)
     struct sdm_text why;
     uint64_t base, size;
     uint32_t status, slave;
+    void *window;
 
-    positions(o, 4, 4, "-b DEV SLAVE KERNEL DTB");
+    positions(o, 3, 4, "-b DEV SLAVE KERNEL [DTB]");
     open_device(&dev, o->args[0]);
     slave = find_slave(&dev, o->args[1]);
     get_peer(&dev, slave, &peer);
@@ -451,7 +475,12 @@ static void boot(const struct options *o)
     find_window(&dev, o, &peer, &base, &size);
 
     read_file(&kernel, "kernel", o->args[2]);
-    read_file(&dtb, "device tree", o->args[3]);
+    window = map_window(&dev, base, size);
+    if (o->nargs > 3) {
+        read_file(&dtb, "device tree", o->args[3]);
+    } else {
+        fetch_dtb(&dev, slave, window, base, size, &dtb);
+    }
     if (o->initrd) {
         read_file(&initrd, "initrd", o->initrd);
     }
@@ -476,7 +505,12 @@ static void boot(const struct options *o)
         print_part("initrd", initrd.path, base + plan.initrd, initrd.size);
     }
     print_part("dtb", dtb.path, base + plan.dtb, dtb.size);
-    load(&dev, &images, &peer, base, size);
+    status = sdm_boot_load(&images, peer.machine, peer.ram_base, window, size,
+                           &why);
+    munmap(window, size);
+    if (status) {
+        fail(EXIT_PLAN, "%s (%s)", why.buf, sdm_status_text(status));
+    }
     fflush(stdout);
 
     if (o->no_wait) {
@@ -749,7 +783,7 @@ static void wait_state(const struct options *o)
 
 static const char help[] =
 "Usage:\n"
-"  sdm-test -b DEV SLAVE KERNEL DTB [--initrd FILE] [--append ARGS]\n"
+"  sdm-test -b DEV SLAVE KERNEL [DTB] [--initrd FILE] [--append ARGS]\n"
 "           [--window BASE:SIZE] [--no-wait]\n"
 "  sdm-test -s DEV SIGNAL TARGET [P0 [P1]]\n"
 "  sdm-test -r DEV [--count N] [--timeout S]\n"
