@@ -17,7 +17,7 @@ import time
 import common
 import fwimage
 import native
-from machine import Machine, Trouble, wait_for
+from machine import Machine, Trouble
 
 SUMMARY = "BOOT to a slave's first instruction and shell, against cold stock"
 
@@ -195,21 +195,10 @@ class Bench:
                 with self.machine(
                         "slave", common.slave(self.ours, self.isa, MEGABYTES,
                                               path), console) as slave:
-                    self.await_slave(master, slave)
+                    master.await_slave(slave)
                     yield master, slave
         finally:
             os.close(fd)
-
-    @staticmethod
-    def await_slave(master, slave):
-        """Events of the master's tell when it is worth asking again."""
-        while True:
-            seen = len(master.events)
-            peers = master.command("query-sdm").get("peers", [])
-            if any(p.get("state") == "waiting" for p in peers):
-                return
-            wait_for([master, slave], lambda n=seen: len(master.events) > n,
-                     "the slave to wait", LIMIT)
 
     def sdm_boot_first(self, folder):
         """sdm-boot at the monitor, which loads the images, to the first

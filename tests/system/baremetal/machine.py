@@ -40,10 +40,11 @@ def _before_exec(cpus, parent, stamp):
 
 
 def terminate_politely():
-    """Let a SIGTERM run the `finally` clauses, as SIGINT does."""
-    def stop(_signum, _frame):
-        raise SystemExit(143)
-    signal.signal(signal.SIGTERM, stop)
+    """Let SIGTERM and SIGINT run the `finally` clauses, and say no more."""
+    def stop(number, _frame):
+        raise SystemExit(128 + number)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 class Machine:
@@ -193,6 +194,18 @@ class Machine:
     def negotiate(self):
         """Enter QMP's command mode; call it once, before command()."""
         self.command("qmp_capabilities")
+
+    def await_slave(self, process, slave=1, state="waiting", limit=120):
+        """As a master: until this slave has this state. `process` is its
+        Machine. Asked again at each event, not at each moment."""
+        while True:
+            seen = len(self.events)
+            for info in self.command("query-sdm"):
+                if any(peer["id"] == slave and peer["state"] == state
+                       for peer in info["peers"]):
+                    return
+            wait_for([self, process], lambda: len(self.events) > seen,
+                     f"slave {slave} to be {state}", limit)
 
     def ended(self):
         """Its exit status once it has ended, else None."""
