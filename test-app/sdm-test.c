@@ -508,6 +508,9 @@ static void boot(const struct options *o)
     status = sdm_boot_load(&images, peer.machine, peer.ram_base, window, size,
                            &why);
     munmap(window, size);
+    free(kernel.data);
+    free(dtb.data);
+    free(initrd.data);
     if (status) {
         fail(EXIT_PLAN, "%s (%s)", why.buf, sdm_status_text(status));
     }

@@ -54,6 +54,11 @@ tests_unit_test_bootplan_LDADD = $(unit_libs)
 tests_unit_test_bootrecord_LDADD = $(unit_libs)
 
 # tools, test-app
+unit_tests += tests/unit/test-sdm-test
+tests_unit_test_sdm_test_LDADD = $(unit_libs)
+tests_unit_test_sdm_test_LDFLAGS = $(AM_LDFLAGS) \
+    -Wl,--wrap=open,--wrap=ioctl,--wrap=mmap,--wrap=read,--wrap=poll \
+    -Wl,--wrap=opendir
 unit_scripts += tests/unit/test-sdmctl
 
 # graft (qemu/)
