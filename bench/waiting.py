@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import tempfile
 
 import common
@@ -85,13 +86,18 @@ def measure_slave(report, qemu, folder):
             os.unlink(path)
 
 
+def alone(report, kind, folder):
+    """A copy of the program. Another process of the same file would share its
+    code with ours, and what is shared is not in the USS."""
+    path = os.path.join(folder, kind)
+    return shutil.copy(common.note_version(report, kind, ISA), path)
+
+
 def run(report, args):
-    stock = common.note_version(report, "stock", ISA)
-    ours = None
-    if not args.stock_only:
-        ours = common.note_version(report, "ours", ISA)
     report.options.update(runs=args.runs, megabytes=MEGABYTES, isa=ISA)
     with tempfile.TemporaryDirectory(prefix="sdm-") as folder:
+        stock = alone(report, "stock", folder)
+        ours = None if args.stock_only else alone(report, "ours", folder)
         for _ in range(args.runs):
             measure_plain(report, stock, "stock -S")
             if ours:
