@@ -30,8 +30,8 @@
 #define ARM_EXTENSION_MAGIC 0x45454545u
 #define ARM_EXTENSION_AT    0x34u   /* then the table's offset */
 #define ARM_SIZE_TAG        0x5a534c4bu
-/* Text offset, the decompressor's copy of itself, its stack and heap. */
-#define ARM_UNPACK_SLACK    (256 * KIB)
+/* Highest text offset that is in use (2 MiB and 32 KiB), and stack and heap. */
+#define ARM_UNPACK_SLACK    (2 * MIB + 512 * KIB)
 
 #define ARM64_MAGIC         0x644d5241u     /* "ARM\x64" */
 #define ARM64_MAGIC_AT      56u
@@ -171,9 +171,9 @@ static uint32_t other_isa(const char *is, const char *slave,
 }
 
 /*
- * Room that the kernel takes while it unpacks, from its extension table; 0 if
- * it has none (before Linux 4.15). The tag gives the place of the unpacked
- * size in the zImage, and the size of the BSS.
+ * Bytes of the kernel when it is unpacked, from the extension table; 0 if there
+ * is none (before Linux 4.15). The tag gives the place of the unpacked size in
+ * the zImage, and the size of the BSS.
  */
 static uint64_t zimage_unpacked(const uint8_t *k, uint64_t size)
 {
@@ -232,6 +232,7 @@ static uint32_t read_zimage(const uint8_t *k, size_t size,
     kernel->text = ARM_LOAD;
     kernel->file = end - start;
     kernel->need = kernel->file;
+    /* It moves itself behind the place that it unpacks to: both count. */
     unpacked = zimage_unpacked(k, kernel->file);
     if (unpacked) {
         kernel->need += unpacked + ARM_UNPACK_SLACK;
