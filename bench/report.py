@@ -163,7 +163,8 @@ class Report:
                 axis.barh(y, middle, height=0.6, color="#b0c4de")
                 axis.plot(values, [y] * len(values), ".", color="#1f3a5f",
                           markersize=4)
-                axis.annotate(f"{middle:.4g}", (middle, y), xytext=(4, 6),
+                text = f"{middle:.3g}" if middle < 100 else f"{middle:,.0f}"
+                axis.annotate(text, (middle, y), xytext=(4, 6),
                               textcoords="offset points", fontsize=8)
             axis.set_yticks(range(len(names)), names, fontsize=8)
             axis.invert_yaxis()
@@ -172,6 +173,9 @@ class Report:
             high = max(max(self.samples[s]) for s in names)
             if low > 0 and high / low > 20:
                 axis.set_xscale("log")
+                axis.set_xlim(low / 2, high * 3)
+            else:
+                axis.set_xlim(0, high * 1.1 or 1)
         figure.suptitle(self.title, fontsize=10)
         figure.tight_layout()
         figure.savefig(path + ".new", format="png", dpi=120)
