@@ -13,6 +13,7 @@
 #include "exec/ramblock.h"
 #include "migration/blocker.h"
 #include "backends/hostmem-shared-qemu.h"
+#include "backends/sdm-report-qemu.h"
 #include "hw/core/sdm-tcg.h"
 #include "qemu-sdm/trace.h"
 
@@ -189,7 +190,7 @@ static void shared_welcome(MultiSocketClient *c, const struct sdm_msg *msg,
     }
     ret = sdm_fd_check(fds[0], msg->u.welcome.memory_size, 0, &page);
     if (ret < 0) {
-        warn_report("%s: the master's memory cannot be used: %s",
+        sdm_report("%s: the master's memory cannot be used: %s",
                     multi_socket_path(m->socket), strerror(-ret));
         return;
     }

@@ -12,6 +12,7 @@
 #include "sysemu/runstate.h"
 #include "sysemu/sysemu.h"
 #include "backends/multi-socket-qemu.h"
+#include "backends/sdm-report-qemu.h"
 #include "backends/sdm-socket.h"
 #include "qemu-sdm/trace.h"
 
@@ -237,7 +238,7 @@ static void hub_event(void *opaque, const struct sdm_hub_event *ev)
 
     trace_multi_socket_event(s->path, ev->type, ev->id, ev->state, ev->status);
     if (ev->type == SDM_HUB_REJECTED) {
-        warn_report("%s: a peer was refused: %s", s->path, ev->text);
+        sdm_report("%s: a peer was refused: %s", s->path, ev->text);
     }
     if (observer) {
         observer(s, ev);
@@ -335,13 +336,13 @@ static void listen_readable(void *opaque)
     fd = sdm_socket_accept(s->listen_fd, &pid, &why);
     if (fd < 0) {
         if (fd == -EACCES) {
-            warn_report("%s: a peer was refused: %s", s->path, why.buf);
+            sdm_report("%s: a peer was refused: %s", s->path, why.buf);
         }
         return;
     }
     n = sdm_hub_accept(&s->hub, pid);
     if (n < 0) {
-        warn_report("%s: a peer was refused: all %u connections are in use",
+        sdm_report("%s: a peer was refused: all %u connections are in use",
                     s->path, SDM_HUB_CONNS);
         close(fd);
         return;
@@ -433,7 +434,7 @@ void multi_socket_drop(MultiSocket *s, uint32_t id, const char *text)
             sdm_hub_reject(&s->hub, peer->conn, SDM_ERR_INVAL, text);
         }
     } else if (s->fd >= 0) {
-        warn_report("%s: leaving the master: %s", s->path, text);
+        sdm_report("%s: leaving the master: %s", s->path, text);
         slave_disconnect(s);
         slave_retry(s, RETRY_REFUSED_MS);
     }
@@ -456,7 +457,7 @@ static void link_event(void *opaque, struct sdm_link_event *ev)
 
     switch (ev->type) {
     case SDM_LINK_WELCOME:
-        info_report("%s: this is slave %u of %u", s->path,
+        sdm_report("%s: this is slave %u of %u", s->path,
                     ev->msg->u.welcome.id, ev->msg->u.welcome.num_slaves);
         s->said_absent = false;
         g_clear_pointer(&s->said_refused, g_free);
@@ -477,7 +478,7 @@ static void link_event(void *opaque, struct sdm_link_event *ev)
         break;
     case SDM_LINK_ERROR:
         if (g_strcmp0(s->said_refused, ev->msg->u.answer.text)) {
-            warn_report("%s: the master refused this slave: %s", s->path,
+            sdm_report("%s: the master refused this slave: %s", s->path,
                         ev->msg->u.answer.text);
             g_free(s->said_refused);
             s->said_refused = g_strdup(ev->msg->u.answer.text);
@@ -507,7 +508,7 @@ static void slave_readable(void *opaque)
     }
     if (len <= 0) {
         if (was_up) {
-            warn_report("%s: the master is gone; waiting for one", s->path);
+            sdm_report("%s: the master is gone; waiting for one", s->path);
             s->said_absent = true;
         }
         slave_disconnect(s);
@@ -536,7 +537,7 @@ static void slave_connect(void *opaque)
     fd = sdm_socket_connect(s->path, &why);
     if (fd < 0) {
         if (!s->said_absent) {
-            info_report("no master at '%s' yet (%s): waiting for one",
+            sdm_report("no master at '%s' yet (%s): waiting for one",
                         s->path, why.len ? why.buf : strerror(-fd));
             s->said_absent = true;
         }

@@ -13,6 +13,7 @@
 #include "sysemu/runstate-action.h"
 #include "sysemu/sysemu.h"
 #include "backends/hostmem-shared-qemu.h"
+#include "backends/sdm-report-qemu.h"
 #include "migration/shared-qemu.h"
 #include "hw/core/sdm-tcg.h"
 #include "qemu-sdm/trace.h"
@@ -205,7 +206,7 @@ static bool shared_request(MultiSocketClient *c, const struct sdm_msg *msg)
     case SDM_WIRE_BOOT:
         status = boot(msg, &why);
         if (status != SDM_OK) {
-            warn_report("BOOT refused: %s", why.buf);
+            sdm_report("BOOT refused: %s", why.buf);
         }
         sdm_link_answer(shared.link, msg->seq, status, why.buf);
         if (status == SDM_OK && !runstate_is_running()) {
@@ -261,7 +262,7 @@ static void shared_waiting_bh(void *opaque)
     } else {
         sdm_link_state(shared.link, SDM_STATE_WAITING);
     }
-    info_report("the slave waits for its next BOOT");
+    sdm_report("the slave waits for its next BOOT");
 }
 
 /*

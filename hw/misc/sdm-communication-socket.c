@@ -15,6 +15,7 @@
 #include "hw/misc/sdm-comm.h"
 #include "backends/hostmem-shared-qemu.h"
 #include "backends/multi-socket-qemu.h"
+#include "backends/sdm-report-qemu.h"
 #include "backends/sdm-region.h"
 #include "sdm/sdm-ring.h"
 #include "qemu-sdm/trace.h"
@@ -245,7 +246,7 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
 
     channel_close(c);
     if ((have & all) != all) {
-        warn_report("%s: the master has no SDM device: no signals",
+        sdm_report("%s: the master has no SDM device: no signals",
                     multi_socket_path(s->socket));
         return;
     }
@@ -255,7 +256,7 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
         fds[i] = fds[i + 1] = fds[i + 2] = -1;
     }
     if (ret) {
-        warn_report("%s: the master's signal rings cannot be used: %s",
+        sdm_report("%s: the master's signal rings cannot be used: %s",
                     multi_socket_path(s->socket), strerror(-ret));
     }
     if (s->parent_obj.port) {
@@ -487,7 +488,7 @@ static void lifecycle_done(void *opaque, uint32_t status, const char *text,
         status = write_dtb(p, fd, size);
     }
     if (status != SDM_OK) {
-        warn_report("%s: %s", multi_socket_path(p->s->socket),
+        sdm_report("%s: %s", multi_socket_path(p->s->socket),
                     text && *text ? text : sdm_status_text(status));
     }
     if (p->token && port) {
@@ -526,7 +527,7 @@ static uint32_t comm_lifecycle(SdmComm *comm, SdmPort *port, uint32_t id,
                                   lifecycle_done, p, &why);
     if (status != SDM_OK) {
         /* The guest gets the number; a person at the host gets the reason. */
-        warn_report_once("%s: request for slave %u refused: %s",
+        sdm_report("%s: request for slave %u refused: %s",
                          multi_socket_path(s->socket), id, why.buf);
         trace_sdm_refused(id, status, why.buf);
         g_free(p);

@@ -427,10 +427,21 @@ static bool get_slave(const QDict *qdict, uint32_t *slave, Error **errp)
     return true;
 }
 
+/*
+ * Where an option with a value is passed over, the parser of QEMU 7.2 takes the
+ * "s" that marks it for the start of the next option's name.
+ */
+static const char *opt_str(const QDict *qdict, const char *key)
+{
+    g_autofree char *other = g_strdup_printf("s,%s", key);
+
+    return qdict_get_try_str(qdict, key) ?: qdict_get_try_str(qdict, other);
+}
+
 static bool opt_size(const QDict *qdict, const char *key, uint64_t *value,
                      const uint64_t **given, Error **errp)
 {
-    const char *text = qdict_get_try_str(qdict, key);
+    const char *text = opt_str(qdict, key);
 
     *given = text ? value : NULL;
     if (text && qemu_strtosz(text, NULL, value) < 0) {
@@ -441,44 +452,96 @@ static bool opt_size(const QDict *qdict, const char *key, uint64_t *value,
     return true;
 }
 
-void coroutine_fn hmp_sdm_boot(Monitor *mon, const QDict *qdict)
+/*
+ * HMP waits for a coroutine of its own in a loop that serves neither sockets
+ * nor timers, so the answer would never come. Here the command returns, and
+ * the monitor takes no other until the coroutine has ended.
+ */
+typedef void coroutine_fn HmpRun(const QDict *qdict, Error **errp);
+
+typedef struct HmpCall {
+    Monitor *mon;
+    QDict *qdict;
+    HmpRun *run;
+} HmpCall;
+
+static void coroutine_fn hmp_call(void *opaque)
+{
+    HmpCall *call = opaque;
+    Error *err = NULL;
+
+    call->run(call->qdict, &err);
+    if (err) {
+        monitor_printf(call->mon, "Error: %s\n", error_get_pretty(err));
+        error_free(err);
+    }
+    monitor_resume(call->mon);
+    qobject_unref(call->qdict);
+    g_free(call);
+}
+
+static void hmp_start(Monitor *mon, const QDict *qdict, HmpRun *run)
+{
+    HmpCall *call;
+
+    if (monitor_suspend(mon) < 0) {
+        monitor_printf(mon, "Error: this monitor cannot wait for a slave: use "
+                       "the QMP command\n");
+        return;
+    }
+    call = g_new0(HmpCall, 1);
+    call->mon = mon;
+    call->qdict = qdict_clone_shallow(qdict);
+    call->run = run;
+    qemu_coroutine_enter(qemu_coroutine_create(hmp_call, call));
+}
+
+static void coroutine_fn run_boot(const QDict *qdict, Error **errp)
 {
     const uint64_t *has_offset, *has_size;
     uint64_t offset, size;
     uint32_t slave;
-    Error *err = NULL;
 
-    if (get_slave(qdict, &slave, &err) &&
-        opt_size(qdict, "offset", &offset, &has_offset, &err) &&
-        opt_size(qdict, "size", &size, &has_size, &err)) {
+    if (get_slave(qdict, &slave, errp) &&
+        opt_size(qdict, "offset", &offset, &has_offset, errp) &&
+        opt_size(qdict, "size", &size, &has_size, errp)) {
         boot(NULL, slave, qdict_get_str(qdict, "kernel"),
-             qdict_get_try_str(qdict, "dtb"),
-             qdict_get_try_str(qdict, "initrd"),
-             qdict_get_try_str(qdict, "append"), has_offset, has_size, &err);
+             opt_str(qdict, "dtb"), opt_str(qdict, "initrd"),
+             opt_str(qdict, "append"), has_offset, has_size, errp);
     }
-    hmp_handle_error(mon, err);
 }
 
-void coroutine_fn hmp_sdm_reset(Monitor *mon, const QDict *qdict)
+void hmp_sdm_boot(Monitor *mon, const QDict *qdict)
 {
-    Error *err = NULL;
-    uint32_t slave;
-
-    if (get_slave(qdict, &slave, &err)) {
-        simple(NULL, slave, SDM_WIRE_RESET, &err);
-    }
-    hmp_handle_error(mon, err);
+    hmp_start(mon, qdict, run_boot);
 }
 
-void coroutine_fn hmp_sdm_stop(Monitor *mon, const QDict *qdict)
+static void coroutine_fn run_reset(const QDict *qdict, Error **errp)
 {
-    Error *err = NULL;
     uint32_t slave;
 
-    if (get_slave(qdict, &slave, &err)) {
-        simple(NULL, slave, SDM_WIRE_STOP, &err);
+    if (get_slave(qdict, &slave, errp)) {
+        simple(NULL, slave, SDM_WIRE_RESET, errp);
     }
-    hmp_handle_error(mon, err);
+}
+
+void hmp_sdm_reset(Monitor *mon, const QDict *qdict)
+{
+    hmp_start(mon, qdict, run_reset);
+}
+
+static void coroutine_fn run_stop(const QDict *qdict, Error **errp)
+{
+    uint32_t slave;
+
+    if (get_slave(qdict, &slave, errp)) {
+        simple(NULL, slave, SDM_WIRE_STOP, errp);
+    }
+}
+
+void hmp_sdm_stop(Monitor *mon, const QDict *qdict)
+{
+    hmp_start(mon, qdict, run_stop);
 }
 
 void hmp_info_sdm(Monitor *mon, const QDict *qdict)

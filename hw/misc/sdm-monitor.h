@@ -5,9 +5,9 @@
 
 #include "monitor/hmp.h"
 
-void coroutine_fn hmp_sdm_boot(Monitor *mon, const QDict *qdict);
-void coroutine_fn hmp_sdm_reset(Monitor *mon, const QDict *qdict);
-void coroutine_fn hmp_sdm_stop(Monitor *mon, const QDict *qdict);
+void hmp_sdm_boot(Monitor *mon, const QDict *qdict);
+void hmp_sdm_reset(Monitor *mon, const QDict *qdict);
+void hmp_sdm_stop(Monitor *mon, const QDict *qdict);
 void hmp_info_sdm(Monitor *mon, const QDict *qdict);
 
 #endif /* HW_SDM_MONITOR_H */
