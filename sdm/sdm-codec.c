@@ -392,7 +392,6 @@ int sdm_msg_decode(struct sdm_msg *msg, const void *buf, size_t len,
         return -EBADMSG;
     }
     if (sdm_from_le32(b.header.length) != len || len < size ||
-        len > SDM_WIRE_MAX ||
         (len > size && !has_text(m.type))) {
         return -EMSGSIZE;
     }

@@ -765,7 +765,8 @@ static uint32_t check_window(const struct sdm_hub *hub, uint32_t id,
     for (other = 1; other <= hub->num_slaves; other++) {
         const struct sdm_peer *p = &hub->peers[other];
 
-        if (other != id && p->state != SDM_STATE_ABSENT &&
+        /* Not its own: it waits, or it could not be booted. */
+        if (p->state != SDM_STATE_ABSENT &&
             p->state != SDM_STATE_WAITING &&
             sdm_window_overlaps(w, &p->window)) {
             sdm_text_add(why, ": it overlaps the one of ");

@@ -1392,6 +1392,32 @@ static void test_nested_send_fails(void **state)
                         "connection is closed");
 }
 
+/* Nothing more is sent to one that is being turned away. */
+static void nested_reset(struct world *w, const struct sdm_hub_event *event)
+{
+    struct sdm_text why;
+
+    note(w, "nested: %u\n",
+         sdm_hub_request(&w->hub, event->id, SDM_WIRE_RESET, NULL,
+                         &w->last_seq, &why));
+}
+
+static void test_nested_in_reject(void **state)
+{
+    struct world *w = *state;
+    unsigned conn = join(w);
+
+    boot_ok(w, conn, 1, 0);
+    w->on_event = nested_reset;
+    raw(w, conn, "garbage", 7, 0);
+    expect(w, "0< ERROR 1 malformed message of length 7\n"
+              "!1 1 malformed message of length 7\n"
+              "nested: 2\n"
+              "0x\n"
+              "-1 running>absent\n"
+              "nested: 2\n");
+}
+
 static void test_nested_request(void **state)
 {
     struct world *w = *state;
@@ -1606,6 +1632,7 @@ int main(void)
         TEST(test_lost_with_open_request),
         TEST(test_request_send_fails),
         TEST(test_nested_send_fails),
+        TEST(test_nested_in_reject),
         TEST(test_nested_request),
         TEST(test_boot_on_sight),
         TEST(test_observer),
