@@ -346,6 +346,30 @@ static gboolean break_ring(struct attack *a, GError **error)
     return receive_all(a, error);
 }
 
+/*
+ * Both eventfds full and blocking: flags and counter are shared with the
+ * master, which must neither wait to kick us nor wait for our kick.
+ */
+static gboolean jam(struct attack *a, GError **error)
+{
+    const uint64_t top = UINT64_MAX - 1;
+    int i;
+
+    if (!handshake(a, error)) {
+        return FALSE;
+    }
+    for (i = 2; i < 4; i++) {
+        if (write(a->fds[i], &top, sizeof(top)) < 0 ||
+            fcntl(a->fds[i], F_SETFL, 0)) {
+            g_set_error(error, SDMCTL_ERROR, SDMCTL_FAILED,
+                        "cannot jam the eventfds: %s", g_strerror(errno));
+            return FALSE;
+        }
+    }
+    print_bytes(a, "jammed", "both eventfds", 0);
+    return receive_all(a, error);
+}
+
 /* Take away what was lent: TRUE if the kernel denies it all. */
 static gboolean truncate_all(struct attack *a, GError **error)
 {
@@ -392,6 +416,7 @@ static const struct {
     { "stop-reading", stop_reading },
     { "flood", flood },
     { "ring", break_ring },
+    { "jam", jam },
     { "truncate", truncate_all },
 };
 
