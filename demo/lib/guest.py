@@ -17,6 +17,7 @@ MIB = 1 << 20
 BUILD = os.environ.get("SDM_BUILDDIR") or os.path.join(TOP, "build")
 
 QEMU = {"arm": "qemu-system-arm", "arm64": "qemu-system-aarch64"}
+KERNEL = {"arm": "zImage", "arm64": "Image"}
 CPU = {"arm": [], "arm64": ["-cpu", "cortex-a57"]}
 
 
@@ -50,6 +51,13 @@ def shown(argv):
     return " \\\n    ".join(lines)
 
 
+def console_options(path):
+    """A console on a socket, with the monitor behind ^a c as -nographic has
+    it. QEMU waits for somebody to connect, so that nothing is lost."""
+    return ["-chardev", f"socket,id=console,server=on,mux=on,path={path}",
+            "-mon", "chardev=console"]
+
+
 class Guest(Machine):
     """A Machine that can be talked to over its console.
 
@@ -68,15 +76,15 @@ class Guest(Machine):
         fds = tuple(options.pop("fds", ()))
         far = None
         if console:
-            # wait=on: nothing that the guest says is lost
-            chardev = f"socket,id=console,path={console},server=on"
+            argv = list(argv) + console_options(console)
         else:
             self._tty, far = socket.socketpair()
-            chardev = f"socket,id=console,fd={far.fileno()}"
+            argv = list(argv) + ["-chardev",
+                                 f"socket,id=console,fd={far.fileno()}"]
             fds += (far.fileno(),)
         try:
-            super().__init__(name, list(argv) + ["-chardev", chardev],
-                             fds=fds, serial="chardev:console", **options)
+            super().__init__(name, argv, fds=fds, serial="chardev:console",
+                             **options)
         finally:
             if far:
                 far.close()

@@ -43,7 +43,8 @@ def _write_nr_hugepages(count):
 
 @contextlib.contextmanager
 def huge_pages(count, waiting=lambda: None):
-    """Reserve `count` more huge pages of the default size, or Unavailable.
+    """Reserve `count` more huge pages of the default size, or Unavailable. If
+    that is not allowed, but so many are free, these will do.
 
     One user at a time: the lock is the one that the programs of tests/host
     take. waiting() is called if somebody else has it.
@@ -60,10 +61,14 @@ def huge_pages(count, waiting=lambda: None):
         except BlockingIOError:
             waiting()
             fcntl.flock(lock, fcntl.LOCK_EX)
-        before = meminfo()["HugePages_Total"]
+        info = meminfo()
+        before = info["HugePages_Total"]
         try:
             _write_nr_hugepages(before + count)
         except OSError as e:
+            if info["HugePages_Free"] - info["HugePages_Rsvd"] >= count:
+                yield
+                return
             raise Unavailable(f"cannot reserve huge pages: {NR_HUGEPAGES}: "
                               f"{e.strerror}") from e
         try:

@@ -3,8 +3,9 @@
 
 import os
 import shlex
+import subprocess
 
-from guest import CPU, MIB, image, qemu
+from guest import CPU, MIB, Trouble, image, qemu
 
 # "[RFC v2 0/6] Shared memory boot", 2016, as printed there.
 LETTER_MASTER = r"""
@@ -17,7 +18,7 @@ LETTER_MASTER = r"""
     -object sdm-signal-shboot,id=boot,shm=mem \
     -object sdm-communication-socket,id=scomm,socket=sock \
     -device virtio-sdm-device,comm=scomm,master,num-slaves=1,len-signals=1,signals[0]=boot \
-    -append "mem=512M memmap=512M\$0x60000000" \
+    -append "mem=512M memmap=512M$0x60000000" \
     -numa node,memdev=mem -m 1G
 """
 LETTER_SLAVE = r"""
@@ -90,6 +91,12 @@ def slave(arch, socket, window, machine="virt", sock_extra="", extra=()):
                "-incoming", "shared:mem", *extra])
 
 
-def hugetlbfs(path="/dev/hugepages"):
-    """Is there a directory to use as the letter's mem-path?"""
-    return os.path.isdir(path)
+def dump_dtb(path, argv):
+    """Write the device tree of the slave with this command line."""
+    argv = list(argv)
+    argv[argv.index("-M") + 1] += f",dumpdtb={path}"
+    made = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if not os.path.exists(path):
+        raise Trouble("no device tree: "
+                      + made.stderr.decode(errors="replace"))

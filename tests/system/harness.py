@@ -20,7 +20,7 @@ import guest                                                # noqa: E402
 import host                                                 # noqa: E402
 import initrd                                               # noqa: E402
 import lines                                                # noqa: E402
-from guest import Guest, image, qemu                        # noqa: E402
+from guest import Guest, KERNEL, image                        # noqa: E402
 from machine import Trouble, terminate_politely, wait_for   # noqa: E402
 
 CASES = []
@@ -106,13 +106,13 @@ class Stage:
     def master(self, windows, arch="arm", dtbs=None, shell=True, **options):
         """Start a master whose guest has zImage, busybox.cpio and these device
         trees, {name: options of lines.slave()}, in its /root."""
-        files = {"root/zImage": image(arch, "kernel"),
+        files = {"root/" + KERNEL[arch]: image(arch, "kernel"),
                  "root/busybox.cpio": image(arch, "initrd.img")}
         made = []
         for name, more in (dtbs or {"slave.dtb": {}}).items():
             path = self.path(name)
-            dump_dtb(path, lines.slave(arch, self.path("sock"), windows[0],
-                                       **more))
+            lines.dump_dtb(path, lines.slave(arch, self.path("sock"), windows[0],
+                                             **more))
             files["root/" + name] = path
             made.append(path)
         packed = self.path("master.img")
@@ -141,24 +141,13 @@ class Stage:
                 check(status == 0, f"{machine.name} ended with {status}")
 
 
-def dump_dtb(path, argv):
-    """Write the device tree of the slave with this command line."""
-    machine = argv.index("-M") + 1
-    argv[machine] += f",dumpdtb={path}"
-    made = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    check(os.path.exists(path),
-          f"no device tree: {made.stderr.decode(errors='replace')}")
-
-
-def boot(master, slave, number, dtb="slave.dtb", role=None, append=""):
+def boot(master, slave, number, arch="arm", dtb="slave.dtb", append=""):
     """Boot a slave from its master's guest, up to the slave's shell."""
-    role = role or slave.name
     master.must(f"sdm-test --wait 0 {number} waiting --timeout 60")
     said = master.must(
-        f"sdm-test -b 0 {number} zImage {dtb} --initrd busybox.cpio "
-        f"--append 'console=ttyAMA0 sdm.role={role} {append}'")
-    slave.shell(role)
+        f"sdm-test -b 0 {number} {KERNEL[arch]} {dtb} --initrd busybox.cpio "
+        f"--append 'console=ttyAMA0 sdm.role={slave.name} {append}'")
+    slave.shell(slave.name)
     return said
 
 

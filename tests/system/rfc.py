@@ -6,7 +6,7 @@ slave that has none until the master's guest boots it."""
 import os
 import sys
 
-from harness import case, check, dump_dtb, main
+from harness import case, check, main
 import host
 import initrd
 import lines
@@ -17,8 +17,8 @@ def master_initrd(stage):
     """The master's initrd, with the slave's files in /root."""
     path = stage.path("busybox.cpio")
     dtb = stage.path("slave.dtb")
-    dump_dtb(dtb, lines.letter(lines.LETTER_SLAVE, "arm", stage.path("sock"),
-                               "busybox.cpio", ""))
+    lines.dump_dtb(dtb, lines.letter(
+        lines.LETTER_SLAVE, "arm", stage.path("sock"), "busybox.cpio", ""))
     base = image("arm", "initrd.img")
     initrd.write(path, base, {"root/zImage": image("arm", "kernel"),
                               "root/slave.dtb": dtb,

@@ -21,7 +21,7 @@ def kinds(stage, arch, table, window, own):
     for number, (name, more) in enumerate(table.items(), 1):
         slave = stage.slave(window, name, arch=arch,
                             sock_extra=f",slave-id={number}", **more)
-        boot(master, slave, number, dtb=f"{name}.dtb")
+        boot(master, slave, number, arch=arch, dtb=f"{name}.dtb")
         cpus = int(slave.must("grep -c ^processor /proc/cpuinfo"))
         check(cpus == (2 if name == "smp" else 1), f"{name}: {cpus} CPUs")
         total = memory(slave)
