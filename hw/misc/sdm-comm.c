@@ -95,6 +95,7 @@ bool sdm_port_realize(SdmPort *port, Error **errp)
         goto fail;
     }
     object_ref(OBJECT(port->comm));
+    port->comm->users++;
     for (i = 0; i < SDM_SIGNAL_TYPES; i++) {
         if (port->signals[i]) {
             object_ref(OBJECT(port->signals[i]));
@@ -115,6 +116,7 @@ void sdm_port_unrealize(SdmPort *port)
     uint32_t i;
 
     SDM_COMM_GET_CLASS(port->comm)->detach(port->comm, port);
+    port->comm->users--;
     object_unref(OBJECT(port->comm));
     port->comm = NULL;
     for (i = 0; i < SDM_SIGNAL_TYPES; i++) {
@@ -279,12 +281,27 @@ void sdm_port_init(SdmPort *port, Object *owner, const SdmPortOps *ops)
     }
 }
 
+static bool sdm_comm_can_be_deleted(UserCreatable *uc)
+{
+    return !SDM_COMM(uc)->users;
+}
+
+static void sdm_comm_class_init(ObjectClass *oc, void *data)
+{
+    USER_CREATABLE_CLASS(oc)->can_be_deleted = sdm_comm_can_be_deleted;
+}
+
 static const TypeInfo sdm_comm_info = {
     .name = TYPE_SDM_COMM,
     .parent = TYPE_OBJECT,
     .abstract = true,
     .instance_size = sizeof(SdmComm),
     .class_size = sizeof(SdmCommClass),
+    .class_init = sdm_comm_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    }
 };
 
 static void sdm_comm_register(void)

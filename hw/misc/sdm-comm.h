@@ -67,7 +67,7 @@ struct SdmPort {
 
 struct SdmComm {
     Object parent_obj;
-    SdmPort *port;          /* the one device of a socket channel */
+    unsigned users;         /* ports attached */
 };
 
 /**

@@ -55,6 +55,7 @@ typedef struct Pending {
 
 struct SdmCommSocket {
     SdmComm parent_obj;
+    SdmPort *port;          /* its one device, or NULL */
     char *socket_id;
     MultiSocket *socket;
     MultiSocketClient client;
@@ -88,7 +89,7 @@ static void channel_close(Channel *c)
 
 static void channel_drain(Channel *c)
 {
-    SdmPort *port = c->s->parent_obj.port;
+    SdmPort *port = c->s->port;
     struct sdm_signal sig;
     int n, ret = 0, kick;
 
@@ -134,7 +135,7 @@ static void channel_bh(void *opaque)
 static void channel_readable(void *opaque)
 {
     Channel *c = opaque;
-    SdmPort *port = c->s->parent_obj.port;
+    SdmPort *port = c->s->port;
     uint64_t count;
 
     while (read(c->wait_fd, &count, sizeof(count)) < 0 && errno == EINTR) {
@@ -217,7 +218,7 @@ static void comm_hub_event(MultiSocketClient *client,
                            const struct sdm_hub_event *ev)
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
-    SdmPort *port = s->parent_obj.port;
+    SdmPort *port = s->port;
 
     if (ev->type == SDM_HUB_LEFT) {
         bool waited = s->channels[ev->id].tx_full;
@@ -259,8 +260,8 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
         sdm_report("%s: the master's signal rings cannot be used: %s",
                     multi_socket_path(s->socket), strerror(-ret));
     }
-    if (s->parent_obj.port) {
-        s->parent_obj.port->ops->peer(s->parent_obj.port, SDM_ID_MASTER);
+    if (s->port) {
+        s->port->ops->peer(s->port, SDM_ID_MASTER);
     }
 }
 
@@ -268,7 +269,7 @@ static void comm_lost(MultiSocketClient *client)
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
     bool waited = s->channels[0].tx_full;
-    SdmPort *port = s->parent_obj.port;
+    SdmPort *port = s->port;
 
     channel_close(&s->channels[0]);
     if (port) {
@@ -295,7 +296,7 @@ static bool comm_attach(SdmComm *comm, SdmPort *port, Error **errp)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(comm);
 
-    if (comm->port) {
+    if (s->port) {
         error_setg(errp, "comm=%s: a socket channel serves one device, and "
                    "has one already", port->comm_id);
         return false;
@@ -313,7 +314,7 @@ static bool comm_attach(SdmComm *comm, SdmPort *port, Error **errp)
         return false;
     }
     multi_socket_add_features(s->socket, port->features);
-    comm->port = port;
+    s->port = port;
     return true;
 }
 
@@ -325,7 +326,7 @@ static void comm_detach(SdmComm *comm, SdmPort *port)
     QLIST_FOREACH(p, &s->pending, next) {
         p->token = NULL;
     }
-    comm->port = NULL;
+    s->port = NULL;
 }
 
 static uint32_t channel_put(Channel *c, const struct sdm_signal *sig)
@@ -482,7 +483,7 @@ static void lifecycle_done(void *opaque, uint32_t status, const char *text,
                            int fd, uint64_t size)
 {
     Pending *p = opaque;
-    SdmPort *port = p->s->parent_obj.port;
+    SdmPort *port = p->s->port;
 
     if (status == SDM_OK && p->room.size) {
         status = write_dtb(p, fd, size);
@@ -557,11 +558,6 @@ static void comm_complete(UserCreatable *uc, Error **errp)
     multi_socket_add(s->socket, &s->client);
 }
 
-static bool comm_can_be_deleted(UserCreatable *uc)
-{
-    return !SDM_COMM(uc)->port;
-}
-
 static void comm_init(Object *obj)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(obj);
@@ -612,7 +608,6 @@ static void comm_class_init(ObjectClass *oc, void *data)
     SdmCommClass *cc = SDM_COMM_CLASS(oc);
 
     ucc->complete = comm_complete;
-    ucc->can_be_deleted = comm_can_be_deleted;
     cc->attach = comm_attach;
     cc->detach = comm_detach;
     cc->send = comm_send;
@@ -634,10 +629,6 @@ static const TypeInfo comm_info = {
     .instance_init = comm_init,
     .instance_finalize = comm_finalize,
     .class_init = comm_class_init,
-    .interfaces = (InterfaceInfo[]) {
-        { TYPE_USER_CREATABLE },
-        { }
-    }
 };
 
 static void comm_register(void)
