@@ -156,6 +156,10 @@ static void make_tree(struct boot *b, int flags, int cell)
     }
     fdt_begin_node(fdt, "memory-controller@1000");
     cells(fdt, "reg", cell, 0x1000);
+    fdt_property_string(fdt, "bootargs", "not ours");
+    fdt_end_node(fdt);
+    fdt_begin_node(fdt, "pci");
+    fdt_property_string(fdt, "device_type", "pcimem");
     fdt_end_node(fdt);
     fdt_begin_node(fdt, "reserved-memory");
     fdt_begin_node(fdt, "memory@50000000");
@@ -330,6 +334,7 @@ static void zimage_table_hostile(void **state)
     static const struct { uint32_t at, value; } bad[] = {
         { 0x38, 0xffffffff },       /* the table outside */
         { 0x38, 1 * MIB - 15 },
+        { 0x38, 1 * MIB - 4 },
         { 0x100, 0xffffffff },      /* the first tag too long */
         { 0x100, 1 },               /* or too short: no end of the walk */
         { 0x100, 0 },
@@ -350,6 +355,23 @@ static void zimage_table_hostile(void **state)
     plan(b, SDM_EM_ARM, BASE, 32 * MIB);
     make_zimage_table(b, 1 * MIB, 0xffffffff, 0xffffffff);
     refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_WINDOW, "a kernel of ");
+}
+
+/* The table may end where the file ends, and be the first in it. */
+static void zimage_table_at_the_end(void **state)
+{
+    struct boot *b = *state;
+    const size_t size = 1 * MIB, at = size - 16;
+
+    make_zimage_table(b, size, 0, 0);
+    le32(b->kernel + 0x38, at);
+    le32(b->kernel + at, 4);
+    le32(b->kernel + at + 4, 0x5a534c4b);
+    le32(b->kernel + at + 8, 0x200);
+    le32(b->kernel + at + 12, 4 * MIB);
+    le32(b->kernel + 0x200, 20 * MIB);
+    plan(b, SDM_EM_ARM, BASE, 32 * MIB);
+    assert_true(b->plan.dtb > 25 * MIB);
 }
 
 static void aarch64_layout(void **state)
@@ -398,7 +420,7 @@ static void aarch64_old_image(void **state)
 {
     struct boot *b = *state;
 
-    make_image(b, 64 * KIB, 0x1234567, 0);      /* before Linux 3.17 */
+    make_image(b, 64, 0x1234567, 0);            /* before Linux 3.17 */
     plan(b, SDM_EM_AARCH64, BASE, 64 * MIB);
     assert_int_equal(b->plan.kernel, 0x80000);
 }
@@ -494,6 +516,10 @@ static void refused_kernels(void **state)
                 bad[i].arm64);
     }
 
+    make_kernel(b, 4);
+    memcpy(b->kernel, "\177ELF", 4);
+    refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_INVAL, "an ELF file");
+
     /* Every length of nothing much. */
     for (size_t len = 1; len < 64; len++) {
         make_kernel(b, len);
@@ -517,6 +543,8 @@ static void refused_zimages(void **state)
     refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_INVAL,
             "the zImage is damaged: its header says start 0x0 and end 0x20");
     le32(b->kernel + 0x28, 0x8000);
+    le32(b->kernel + 0x2c, 0x8010);
+    refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_INVAL, "is damaged");
     le32(b->kernel + 0x2c, 0x7000);
     refused(b, SDM_EM_ARM, BASE, 64 * MIB, SDM_ERR_INVAL, "is damaged");
 }
@@ -565,6 +593,8 @@ static void refused_windows(void **state)
     make_image(b, 4096, 0, 4096);
     refused(b, SDM_EM_AARCH64, BASE + 4096, 1 * MIB, SDM_ERR_WINDOW,
             "a kernel of");
+    make_big_tree(b, 2 * MIB - 8192);           /* 2 MiB with what is added */
+    plan(b, SDM_EM_AARCH64, BASE, 64 * MIB);
     make_big_tree(b, 2 * MIB);
     refused(b, SDM_EM_AARCH64, BASE, 64 * MIB, SDM_ERR_WINDOW,
             "more than the 2 MiB that an arm64 kernel takes");
@@ -639,6 +669,9 @@ static void refused_cells(void **state)
     make_tree(b, 0, 3);
     refused(b, SDM_EM_AARCH64, BASE, 64 * MIB, SDM_ERR_INVAL,
             "#address-cells = <3>, which cannot hold");
+    make_tree(b, 0, 0);
+    refused(b, SDM_EM_AARCH64, BASE, 64 * MIB, SDM_ERR_INVAL,
+            "#address-cells that libfdt refuses");
     make_tree(b, 0, 77);
     refused(b, SDM_EM_AARCH64, BASE, 64 * MIB, SDM_ERR_INVAL,
             "#address-cells that libfdt refuses");
@@ -736,6 +769,18 @@ static int subnodes(const void *fdt, const char *path)
     return n;
 }
 
+static int properties(const void *fdt, const char *path)
+{
+    int node = fdt_path_offset(fdt, path);
+    int at, n = 0;
+
+    assert_true(node >= 0);
+    fdt_for_each_property_offset(at, fdt, node) {
+        n++;
+    }
+    return n;
+}
+
 static void memory_is_the_window(void **state)
 {
     struct boot *b = *state;
@@ -749,9 +794,10 @@ static void memory_is_the_window(void **state)
     has_none(fdt, "/memory@40000000", "linux,usable-memory");
 
     /* Those that only look like it are left alone. */
-    assert_true(fdt_path_offset(fdt, "/memory-controller@1000") > 0);
-    assert_true(fdt_path_offset(fdt, "/reserved-memory/memory@50000000") > 0);
-    assert_int_equal(subnodes(fdt, "/"), 4);    /* and chosen */
+    has_u64(fdt, "/memory-controller@1000", "reg", 0x1000);
+    has_u64(fdt, "/reserved-memory/memory@50000000", "reg", 0x50000000);
+    has_string(fdt, "/pci", "device_type", "pcimem");
+    assert_int_equal(subnodes(fdt, "/"), 5);    /* and chosen */
 
     has_string(fdt, "/", "compatible", "test,board");
     assert_int_equal(fdt_num_mem_rsv(fdt), 2);
@@ -817,8 +863,12 @@ static void chosen_is_patched(void **state)
     fdt = patch(b, 64 * MIB);
     has_string(fdt, "/chosen", "bootargs", "new");
     has_string(fdt, "/chosen/module@0", "bootargs", "not ours");
+    has_string(fdt, "/memory-controller@1000", "bootargs", "not ours");
+    has_u64(fdt, "/chosen", "kaslr-seed", 0x1122334455667788);
     has_u64(fdt, "/chosen", "linux,initrd-start", BASE + 32 * MIB);
-    assert_int_equal(subnodes(fdt, "/"), 4);
+    assert_int_equal(subnodes(fdt, "/"), 5);
+    /* bootargs, start, end, stdout-path and two seeds; none of them twice */
+    assert_int_equal(properties(fdt, "/chosen"), 6);
 
     b->images.append = "";
     has_string(patch(b, 64 * MIB), "/chosen", "bootargs", "");
@@ -838,10 +888,22 @@ static void packed(void **state)
 static void room_is_enough_and_kept(void **state)
 {
     struct boot *b = *state;
+    size_t len;
 
     make_big_tree(b, 1 * MIB);
     patch(b, 64 * MIB);
     assert_true(fdt_totalsize(b->out) > 1 * MIB);
+
+    /* To the byte: what it needs is enough, one less is not. */
+    len = fdt_totalsize(b->out);
+    b->plan.dtb_room = len;
+    assert_int_equal(sdm_boot_dtb(&b->images, &b->plan, b->out, &b->why),
+                     SDM_OK);
+    memset(b->out, 0xa5, sizeof(b->out));
+    b->plan.dtb_room = len - 1;
+    assert_int_equal(sdm_boot_dtb(&b->images, &b->plan, b->out, &b->why),
+                     SDM_ERR_WINDOW);
+    assert_int_equal(((uint8_t *)b->out)[len - 1], 0xa5);
 
     plan(b, SDM_EM_ARM, BASE, 64 * MIB);
     b->plan.dtb_room = 4096;
@@ -940,6 +1002,7 @@ int main(void)
         T(zimage_with_trailing_data),
         T(zimage_unpacks_below_initrd),
         T(zimage_table_hostile),
+        T(zimage_table_at_the_end),
         T(aarch64_layout),
         T(aarch64_text_offset_counts_from_2_mib),
         T(aarch64_image_size_counts),

@@ -271,6 +271,26 @@ static void dtb(void **state)
                                           &why), SDM_OK);
 }
 
+/* All four arguments, and what lies behind those that count. */
+static void arguments(void **state)
+{
+    struct sdm_boot_record r = good();
+    struct sdm_boot_entry out;
+    struct sdm_text why;
+
+    (void)state;
+    r.args[3] = sdm_to_le64(7);
+    seal(&r);
+    assert_int_equal(sdm_boot_record_read(&r, BASE, SIZE, SDM_EM_ARM, &out,
+                                          &why), SDM_OK);
+    assert_int_equal(out.args[3], 0);
+    r.nargs = sdm_to_le32(SDM_BOOT_ARGS);
+    seal(&r);
+    assert_int_equal(sdm_boot_record_read(&r, BASE, SIZE, SDM_EM_ARM, &out,
+                                          &why), SDM_OK);
+    assert_int_equal(out.args[3], 7);
+}
+
 static void memory(void **state)
 {
     struct sdm_boot_record r = good();
@@ -313,6 +333,7 @@ int main(void)
         cmocka_unit_test(nargs),
         cmocka_unit_test(entry),
         cmocka_unit_test(dtb),
+        cmocka_unit_test(arguments),
         cmocka_unit_test(memory),
         cmocka_unit_test(top_of_memory),
     };
