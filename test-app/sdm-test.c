@@ -40,7 +40,7 @@ enum {
     EXIT_DONE    = 0,
     EXIT_USAGE   = 1,
     EXIT_FILE    = 2,       /* a file or the device cannot be used */
-    EXIT_PLAN    = 3,       /* nothing was sent: images, window or state */
+    EXIT_PLAN    = 3,       /* not booted: images, window or state */
     EXIT_REFUSED = 4,       /* the signal was sent and refused */
     EXIT_TIME    = 5,
 };
@@ -819,8 +819,8 @@ static const char help[] =
 "  -h, --help\n"
 "  -V, --version\n"
 "\n"
-"Exit status: 0 done, 1 wrong call, 2 file or device, 3 images, window or\n"
-"state of the slave are wrong, nothing was sent, 4 refused, 5 time limit\n";
+"Exit status: 0 done, 1 wrong call, 2 file or device, 3 not booted: images,\n"
+"window or state of the slave are wrong, 4 refused, 5 time limit\n";
 
 enum { OPT_INITRD = 512, OPT_APPEND, OPT_WINDOW, OPT_NO_WAIT, OPT_COUNT,
        OPT_TIMEOUT };
