@@ -11,7 +11,7 @@
 int main(void)
 {
     int pair[2], fds[4], pass[4], flags;
-    struct rlimit limit;
+    struct rlimit limit, saved;
     unsigned i, n;
     char c;
 
@@ -26,12 +26,14 @@ int main(void)
         fds[i] = dup(pass[0]);
         CHECK(fds[i] >= 0);
     }
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    CHECK(getrlimit(RLIMIT_NOFILE, &saved) == 0);
+    limit = saved;
     limit.rlim_cur = fds[1] + 1;
     close(fds[0]);
     close(fds[1]);
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     CHECK(recv_fds(pair[1], &c, 1, fds, 4, &n, &flags) == 1);
+    CHECK(setrlimit(RLIMIT_NOFILE, &saved) == 0);
     CHECK(c == 'x');
     CHECK(flags & MSG_CTRUNC);
     CHECK(n == 2);
