@@ -1,38 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The virtio SDM device. Specification: docs/specs/virtio-sdm.rst and
- * include/sdm/virtio_sdm.h. Over virtio-mmio as virtio-sdm-device.
+ * include/sdm/virtio_sdm.h. Over virtio-mmio as virtio-sdm-device, over PCI as
+ * virtio-sdm-pci.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
 #include "qemu/module.h"
-#include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-sdm.h"
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
-#include "hw/misc/sdm-comm.h"
 #include "sdm/virtio_sdm.h"
 #include "qemu-sdm/trace.h"
 
-#define TYPE_VIRTIO_SDM "virtio-sdm-device"
-OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
-
-/* A send that the device still has: its buffer and who may end it. */
-typedef struct SendElement {
+/* A send that the device still has; @elem comes first, virtqueue_pop() fills it. */
+typedef struct VirtIOSdmSend {
     VirtQueueElement elem;
-    QLIST_ENTRY(SendElement) next;
+    QLIST_ENTRY(VirtIOSdmSend) next;
 } SendElement;
-
-struct VirtIOSdm {
-    VirtIODevice parent_obj;
-    SdmPort port;
-    VirtQueue *recvq;
-    VirtQueue *sendq;
-    uint32_t peer_select;
-    VirtQueueElement *busy;             /* waits for space in a ring */
-    QLIST_HEAD(, SendElement) pending;  /* wait for an answer */
-};
 
 static void send_status(VirtIOSdm *s, VirtQueueElement *elem, uint32_t status)
 {

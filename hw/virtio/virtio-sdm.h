@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HW_VIRTIO_SDM_H
+#define HW_VIRTIO_SDM_H
+
+#include "hw/virtio/virtio.h"
+#include "hw/misc/sdm-comm.h"
+
+#define TYPE_VIRTIO_SDM "virtio-sdm-device"
+OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
+
+/**
+ * struct VirtIOSdm - the device, whatever its transport
+ * @busy:    a send that waits for space in a ring; the sendq waits with it
+ * @pending: sends that wait for an answer
+ */
+struct VirtIOSdm {
+    VirtIODevice parent_obj;
+    SdmPort port;
+    VirtQueue *recvq;
+    VirtQueue *sendq;
+    uint32_t peer_select;
+    VirtQueueElement *busy;
+    QLIST_HEAD(, VirtIOSdmSend) pending;
+};
+
+#endif /* HW_VIRTIO_SDM_H */
