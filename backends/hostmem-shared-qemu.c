@@ -14,7 +14,7 @@
 #include "migration/blocker.h"
 #include "backends/hostmem-shared-qemu.h"
 #include "backends/sdm-report-qemu.h"
-#include "hw/core/sdm-tcg.h"
+#include "backends/sdm-tcg-qemu.h"
 #include "qemu-sdm/trace.h"
 
 /* Alignment of a slave's reservation: covers every huge page but the 1 GiB. */

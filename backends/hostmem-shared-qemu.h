@@ -4,7 +4,7 @@
  * multi-socket-backend; or a slave's, address space with nothing in it until a
  * window is mapped over it.
  *
- * Both sides run true atomics: see sdm_tcg_share_ram() in hw/core/sdm-tcg.h.
+ * Both sides run true atomics: see sdm_tcg_share_ram() in backends/sdm-tcg-qemu.h.
  */
 #ifndef HOSTMEM_SHARED_QEMU_H
 #define HOSTMEM_SHARED_QEMU_H

@@ -15,7 +15,7 @@
 #include "backends/hostmem-shared-qemu.h"
 #include "backends/sdm-report-qemu.h"
 #include "migration/shared-qemu.h"
-#include "hw/core/sdm-tcg.h"
+#include "backends/sdm-tcg-qemu.h"
 #include "qemu-sdm/trace.h"
 #include <libfdt.h>
 

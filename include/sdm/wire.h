@@ -93,7 +93,6 @@ SDM_ASSERT_SIZE(struct sdm_wire_hello, 80);
  * @id:          the slave's id; 0 for an observer
  * @num_slaves:  highest id
  * @features:    bit N: signal type N offered by the master
- * @reserved:    0
  * @memory_size: bytes behind the memory fd
  * @window_offset: offset in the memory fd and
  * @window_size: size of this slave's fixed window; 0 where windows= is not used

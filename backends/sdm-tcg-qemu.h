@@ -6,8 +6,8 @@
  * vCPUs; a vCPU of another process is one more. And stores by another process
  * invalidate no translation.
  */
-#ifndef SDM_TCG_H
-#define SDM_TCG_H
+#ifndef SDM_TCG_QEMU_H
+#define SDM_TCG_QEMU_H
 
 /**
  * sdm_tcg_share_ram() - from now on RAM is shared
@@ -22,4 +22,4 @@ bool sdm_tcg_ram_shared(void);
 /** sdm_tcg_flush() - drop all translations: RAM has been replaced. */
 void sdm_tcg_flush(void);
 
-#endif /* SDM_TCG_H */
+#endif /* SDM_TCG_QEMU_H */

@@ -3,7 +3,7 @@
 #include "hw/core/cpu.h"
 #include "exec/exec-all.h"
 #include "sysemu/tcg.h"
-#include "hw/core/sdm-tcg.h"
+#include "backends/sdm-tcg-qemu.h"
 
 static bool ram_shared;
 
