@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* sdmctl: a native peer of a master's control socket, without QEMU. */
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -369,6 +370,7 @@ int main(int argc, char **argv)
     gboolean ok;
     int status = SDMCTL_OK;
 
+    setlocale(LC_CTYPE, "");
     if (command) {
         argc--;
         argv++;

@@ -30,7 +30,8 @@ static struct sdm_region region;
 static int setup(void **state)
 {
     (void)state;
-    strcpy(dir, "/dev/shm/sdm-region-XXXXXX");
+    snprintf(dir, sizeof(dir), "%s/sdm-region-XXXXXX",
+             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
     if (!mkdtemp(dir)) {
         return -1;
     }
@@ -219,6 +220,9 @@ static void unsealed_without_a_path_is_in_shm(void **state)
     struct sdm_region_config config = { .size = 4 * PAGE };
 
     (void)state;
+    if (access("/dev/shm", W_OK)) {
+        skip();
+    }
     assert_int_equal(sdm_region_create(&region, &config, &why), 0);
     assert_int_equal(region.sealed, 0);
     sdm_region_destroy(&region);
