@@ -18,6 +18,12 @@ typedef struct SdmPort SdmPort;
 /* sdm_port_send(): accepted, SdmPortOps.done will tell. */
 #define SDM_PENDING UINT32_MAX
 
+/*
+ * sdm_port_send(): the receiver has no room, SdmPortOps.space will tell. Apart
+ * from SDM_ERR_BUSY, which is for the guest: nobody will tell it anything.
+ */
+#define SDM_FULL (UINT32_MAX - 1)
+
 #define TYPE_SDM_COMM "sdm-communication"
 OBJECT_DECLARE_TYPE(SdmComm, SdmCommClass, SDM_COMM)
 
@@ -41,7 +47,7 @@ typedef struct SdmPeerInfo {
  * struct SdmPortOps - a device's side
  * @receive: a signal for the guest. false: no room; it is offered again after
  *           sdm_port_resume()
- * @space:   after SDM_ERR_BUSY from sdm_port_send(): try again
+ * @space:   after SDM_FULL from sdm_port_send(): try again
  * @done:    a pending send with @token has ended
  * @peer:    the state of peer @id changed
  */
@@ -74,7 +80,7 @@ struct SdmComm {
  * struct SdmCommClass - a kind of channel
  * @attach: @port joins; false with @errp
  * @detach: it leaves; nothing of it is called any more
- * @send:   SDM_OK taken; SDM_ERR_BUSY; other SDM_ERR_*
+ * @send:   SDM_OK taken; SDM_FULL; SDM_ERR_*
  * @resume: @port has room again
  * @id:     @port's own id, or UINT32_MAX
  * @peer:   false: no such id
@@ -128,8 +134,8 @@ void sdm_port_finalize(SdmPort *port);
 /**
  * sdm_port_send() - the guest sends @sig (source is set here)
  * @token: given back to SdmPortOps.done
- * Returns: SDM_OK: taken by the receiver's ring; SDM_ERR_BUSY: keep it, wait
- * for SdmPortOps.space; SDM_PENDING: wait for SdmPortOps.done; other SDM_ERR_*
+ * Returns: SDM_OK: taken by the receiver's ring; SDM_FULL: keep it, wait for
+ * SdmPortOps.space; SDM_PENDING: wait for SdmPortOps.done; SDM_ERR_*
  */
 uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
                        void *token);

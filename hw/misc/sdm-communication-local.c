@@ -150,7 +150,7 @@ static uint32_t local_send(SdmComm *comm, SdmPort *port,
     for (i = first; i <= last; i++) {
         if (s->seats[i] && s->seats[i]->count == SDM_RING_SLOTS) {
             s->seats[i]->wanted = true;
-            return SDM_ERR_BUSY;
+            return SDM_FULL;
         }
     }
     type = sdm_from_le32(sig->type);

@@ -339,7 +339,7 @@ static uint32_t channel_put(Channel *c, const struct sdm_signal *sig)
     ret = sdm_ring_put(&c->tx, sig, &kick);
     if (ret == -EAGAIN) {
         c->tx_full = true;
-        return SDM_ERR_BUSY;
+        return SDM_FULL;
     }
     if (ret < 0) {
         multi_socket_drop(c->s->socket, c->id,

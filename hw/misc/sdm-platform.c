@@ -76,7 +76,7 @@ static void tx_try(SdmPlatform *s)
     status = sdm_port_send(&s->port, &sig, (void *)s->tx_token);
     if (status != SDM_PENDING) {
         s->tx_token = 0;
-        if (status != SDM_ERR_BUSY) {
+        if (status != SDM_FULL) {
             tx_end(s, status);
         }
     }

@@ -45,7 +45,7 @@ static bool send_one(VirtIOSdm *s, VirtQueueElement *elem)
         /* The elements of a queue are of the size that it asked for. */
         pending = container_of(elem, SendElement, elem);
         status = sdm_port_send(&s->port, &sig, pending);
-        if (status == SDM_ERR_BUSY) {
+        if (status == SDM_FULL) {
             s->busy = elem;
             return false;
         }
