@@ -24,6 +24,16 @@ typedef struct SdmPort SdmPort;
  */
 #define SDM_FULL (UINT32_MAX - 1)
 
+/**
+ * sdm_type_in_ring() - does a signal of this type travel from guest to guest?
+ * The other types are requests, or are made by a device.
+ */
+static inline bool sdm_type_in_ring(uint32_t type)
+{
+    return type == SDM_SIGNAL_INTERRUPT ||
+           (type >= SDM_SIGNAL_USER && type < SDM_SIGNAL_TYPES);
+}
+
 #define TYPE_SDM_COMM "sdm-communication"
 OBJECT_DECLARE_TYPE(SdmComm, SdmCommClass, SDM_COMM)
 

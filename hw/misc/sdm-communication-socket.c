@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sdm-communication-socket: signals between QEMUs. The rings and eventfds of
+ * sdm-communication-socket: signals between QEMUs. The rings and pipes of
  * each slave are made by the master and travel in the WELCOME of the
  * multi-socket-backend; BOOT, RESET and STOP are requests on that socket.
  */
@@ -16,10 +16,10 @@
 #include "backends/hostmem-shared-qemu.h"
 #include "backends/multi-socket-qemu.h"
 #include "backends/sdm-report-qemu.h"
+#include "backends/sdm-kick.h"
 #include "backends/sdm-region.h"
 #include "sdm/sdm-ring.h"
 #include "qemu-sdm/trace.h"
-#include <sys/eventfd.h>
 
 #define TYPE_SDM_COMM_SOCKET "sdm-communication-socket"
 OBJECT_DECLARE_SIMPLE_TYPE(SdmCommSocket, SDM_COMM_SOCKET)
@@ -61,16 +61,8 @@ struct SdmCommSocket {
     MultiSocketClient client;
     Channel channels[SDM_MAX_SLAVES + 1];   /* a slave uses [0] only */
     QLIST_HEAD(, Pending) pending;
+    QEMUBH *space_bh;
 };
-
-static void channel_kick(Channel *c)
-{
-    uint64_t one = 1;
-
-    /* Non-blocking: a counter that is full has woken its reader already. */
-    while (write(c->kick_fd, &one, sizeof(one)) < 0 && errno == EINTR) {
-    }
-}
 
 static void channel_close(Channel *c)
 {
@@ -116,7 +108,7 @@ static void channel_drain(Channel *c)
         trace_sdm_channel_take(c->id, sdm_from_le32(sig.type));
         sdm_ring_drop(&c->rx, &kick);
         if (kick) {
-            channel_kick(c);
+            sdm_kick(c->kick_fd);
         }
     }
     if (ret < 0) {
@@ -136,10 +128,8 @@ static void channel_readable(void *opaque)
 {
     Channel *c = opaque;
     SdmPort *port = c->s->port;
-    uint64_t count;
 
-    while (read(c->wait_fd, &count, sizeof(count)) < 0 && errno == EINTR) {
-    }
+    sdm_kick_clear(c->wait_fd);
     if (c->tx_full && sdm_ring_used(&c->tx) < SDM_RING_SLOTS) {
         c->tx_full = false;
         if (port) {
@@ -189,6 +179,20 @@ static int channel_open(Channel *c, int memfd, int kick_fd, int wait_fd,
     return 0;
 }
 
+/*
+ * Who waited for a peer that is gone has to try, and will be refused. Not at
+ * once: the peer may have been given up in the middle of a send.
+ */
+static void comm_space_bh(void *opaque)
+{
+    SdmCommSocket *s = opaque;
+    SdmPort *port = s->port;
+
+    if (port) {
+        port->ops->space(port);
+    }
+}
+
 /* The socket's side */
 
 static uint32_t comm_grant(MultiSocketClient *client, uint32_t id,
@@ -224,8 +228,8 @@ static void comm_hub_event(MultiSocketClient *client,
         bool waited = s->channels[ev->id].tx_full;
 
         channel_close(&s->channels[ev->id]);
-        if (waited && port) {
-            port->ops->space(port);     /* to be refused: the peer is gone */
+        if (waited) {
+            qemu_bh_schedule(s->space_bh);
         }
     }
     if (port && (ev->type == SDM_HUB_JOINED || ev->type == SDM_HUB_STATE ||
@@ -272,10 +276,10 @@ static void comm_lost(MultiSocketClient *client)
     SdmPort *port = s->port;
 
     channel_close(&s->channels[0]);
+    if (waited) {
+        qemu_bh_schedule(s->space_bh);
+    }
     if (port) {
-        if (waited) {
-            port->ops->space(port);
-        }
         port->ops->peer(port, SDM_ID_MASTER);
     }
 }
@@ -348,7 +352,7 @@ static uint32_t channel_put(Channel *c, const struct sdm_signal *sig)
     }
     c->sent++;
     if (kick) {
-        channel_kick(c);
+        sdm_kick(c->kick_fd);
     }
     return SDM_OK;
 }
@@ -567,6 +571,7 @@ static void comm_init(Object *obj)
         s->channels[i].s = s;
         s->channels[i].id = i;
     }
+    s->space_bh = qemu_bh_new(comm_space_bh, s);
 }
 
 static void comm_finalize(Object *obj)
@@ -586,6 +591,7 @@ static void comm_finalize(Object *obj)
     for (i = 0; i <= SDM_MAX_SLAVES; i++) {
         channel_close(&s->channels[i]);
     }
+    qemu_bh_delete(s->space_bh);
     g_free(s->socket_id);
 }
 

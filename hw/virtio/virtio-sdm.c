@@ -15,70 +15,89 @@
 #include "sdm/virtio_sdm.h"
 #include "qemu-sdm/trace.h"
 
-/* A send that the device still has; @elem comes first, virtqueue_pop() fills it. */
+/*
+ * A send that the device still has; @elem comes first, virtqueue_pop() fills it.
+ * @token is a number, as an answer may be late and memory is used again.
+ */
 typedef struct VirtIOSdmSend {
     VirtQueueElement elem;
-    QLIST_ENTRY(VirtIOSdmSend) next;
+    struct sdm_signal sig;
+    uintptr_t token;
+    QTAILQ_ENTRY(VirtIOSdmSend) next;
 } SendElement;
 
-static void send_status(VirtIOSdm *s, VirtQueueElement *elem, uint32_t status)
+static void send_end(VirtIOSdm *s, SendElement *send, uint32_t status)
 {
     struct virtio_sdm_status reply = { .status = sdm_to_le32(status) };
-    size_t len = iov_from_buf(elem->in_sg, elem->in_num, 0, &reply,
+    size_t len = iov_from_buf(send->elem.in_sg, send->elem.in_num, 0, &reply,
                               sizeof(reply));
 
-    virtqueue_push(s->sendq, elem, len);
+    virtqueue_push(s->sendq, &send->elem, len);
     virtio_notify(VIRTIO_DEVICE(s), s->sendq);
+    g_free(send);
 }
 
-/* Returns: false: the ring is full, and @elem is kept for sdm_space(). */
-static bool send_one(VirtIOSdm *s, VirtQueueElement *elem)
+/* Returns: false: the receiver has no room, and @send is still the caller's. */
+static bool send_try(VirtIOSdm *s, SendElement *send)
 {
-    struct sdm_signal sig;
-    SendElement *pending;
     uint32_t status;
 
-    if (iov_to_buf(elem->out_sg, elem->out_num, 0, &sig, sizeof(sig)) !=
-        sizeof(sig)) {
-        status = SDM_ERR_INVAL;
+    send->token = ++s->last_token ?: ++s->last_token;
+    status = sdm_port_send(&s->port, &send->sig, (void *)send->token);
+    if (status == SDM_FULL) {
+        return false;
+    }
+    if (status == SDM_PENDING) {
+        QTAILQ_INSERT_TAIL(&s->pending, send, next);
     } else {
-        /* The elements of a queue are of the size that it asked for. */
-        pending = container_of(elem, SendElement, elem);
-        status = sdm_port_send(&s->port, &sig, pending);
-        if (status == SDM_FULL) {
-            s->busy = elem;
-            return false;
+        send_end(s, send, status);
+    }
+    return true;
+}
+
+/*
+ * Signals for one receiver keep their order, those for another pass. So do
+ * requests: who takes no signals is to be reset.
+ */
+static bool must_wait(VirtIOSdm *s, const SendElement *send)
+{
+    const SendElement *p;
+
+    if (!sdm_type_in_ring(sdm_from_le32(send->sig.type))) {
+        return false;
+    }
+    QTAILQ_FOREACH(p, &s->waiting, next) {
+        if (p == send) {
+            break;
         }
-        if (status == SDM_PENDING) {
-            QLIST_INSERT_HEAD(&s->pending, pending, next);
+        if (p->sig.target == send->sig.target ||
+            p->sig.target == sdm_to_le16(SDM_ID_ALL) ||
+            send->sig.target == sdm_to_le16(SDM_ID_ALL)) {
             return true;
         }
     }
-    send_status(s, elem, status);
-    g_free(elem);
-    return true;
+    return false;
 }
 
 static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
 {
     VirtIOSdm *s = VIRTIO_SDM(vdev);
-    VirtQueueElement *elem;
+    SendElement *send;
 
-    while (!s->busy) {
-        elem = virtqueue_pop(vq, sizeof(SendElement));
-        if (!elem) {
-            return;
-        }
+    while ((send = virtqueue_pop(vq, sizeof(*send)))) {
+        VirtQueueElement *elem = &send->elem;
+
         if (iov_size(elem->in_sg, elem->in_num) <
             sizeof(struct virtio_sdm_status)) {
             virtio_error(vdev, "virtio-sdm: sendq buffer without room for a "
                          "status");
             virtqueue_detach_element(vq, elem, 0);
-            g_free(elem);
-            return;
-        }
-        if (!send_one(s, elem)) {
-            return;
+            g_free(send);
+        } else if (iov_to_buf(elem->out_sg, elem->out_num, 0, &send->sig,
+                              sizeof(send->sig)) != sizeof(send->sig)) {
+            send_end(s, send, SDM_ERR_INVAL);
+        } else if (must_wait(s, send) || !send_try(s, send)) {
+            QTAILQ_INSERT_TAIL(&s->waiting, send, next);
         }
     }
 }
@@ -120,12 +139,20 @@ static bool port_receive(SdmPort *port, const struct sdm_signal *sig)
 static void port_space(SdmPort *port)
 {
     VirtIOSdm *s = container_of(port, VirtIOSdm, port);
-    VirtQueueElement *elem = s->busy;
+    SendElement *send, *next;
 
-    if (elem) {
-        s->busy = NULL;
-        if (send_one(s, elem)) {
-            send_handle(VIRTIO_DEVICE(s), s->sendq);
+    QTAILQ_FOREACH_SAFE(send, &s->waiting, next, next) {
+        if (must_wait(s, send)) {
+            continue;
+        }
+        QTAILQ_REMOVE(&s->waiting, send, next);
+        if (send_try(s, send)) {
+            continue;
+        }
+        if (next) {
+            QTAILQ_INSERT_BEFORE(next, send, next);
+        } else {
+            QTAILQ_INSERT_TAIL(&s->waiting, send, next);
         }
     }
 }
@@ -133,14 +160,13 @@ static void port_space(SdmPort *port)
 static void port_done(SdmPort *port, void *token, uint32_t status)
 {
     VirtIOSdm *s = container_of(port, VirtIOSdm, port);
-    SendElement *p;
+    SendElement *send;
 
     /* A reset of the device has forgotten what it had. */
-    QLIST_FOREACH(p, &s->pending, next) {
-        if (p == token) {
-            QLIST_REMOVE(p, next);
-            send_status(s, &p->elem, status);
-            g_free(p);
+    QTAILQ_FOREACH(send, &s->pending, next) {
+        if ((void *)send->token == token) {
+            QTAILQ_REMOVE(&s->pending, send, next);
+            send_end(s, send, status);
             return;
         }
     }
@@ -201,20 +227,24 @@ static uint64_t get_features(VirtIODevice *vdev, uint64_t features,
     return features | VIRTIO_SDM(vdev)->port.features;
 }
 
+static void forget(VirtIOSdm *s, SendElement *send)
+{
+    virtqueue_detach_element(s->sendq, &send->elem, 0);
+    g_free(send);
+}
+
 static void virtio_sdm_reset(VirtIODevice *vdev)
 {
     VirtIOSdm *s = VIRTIO_SDM(vdev);
-    SendElement *p, *next;
+    SendElement *send, *next;
 
-    if (s->busy) {
-        virtqueue_detach_element(s->sendq, s->busy, 0);
-        g_free(s->busy);
-        s->busy = NULL;
+    QTAILQ_FOREACH_SAFE(send, &s->waiting, next, next) {
+        QTAILQ_REMOVE(&s->waiting, send, next);
+        forget(s, send);
     }
-    QLIST_FOREACH_SAFE(p, &s->pending, next, next) {
-        QLIST_REMOVE(p, next);
-        virtqueue_detach_element(s->sendq, &p->elem, 0);
-        g_free(p);
+    QTAILQ_FOREACH_SAFE(send, &s->pending, next, next) {
+        QTAILQ_REMOVE(&s->pending, send, next);
+        forget(s, send);
     }
     s->peer_select = 0;
 }
@@ -255,7 +285,11 @@ static void virtio_sdm_unrealize(DeviceState *dev)
 
 static void virtio_sdm_init(Object *obj)
 {
-    sdm_port_init(&VIRTIO_SDM(obj)->port, obj, &port_ops);
+    VirtIOSdm *s = VIRTIO_SDM(obj);
+
+    QTAILQ_INIT(&s->waiting);
+    QTAILQ_INIT(&s->pending);
+    sdm_port_init(&s->port, obj, &port_ops);
 }
 
 static void virtio_sdm_finalize(Object *obj)

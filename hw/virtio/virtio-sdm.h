@@ -10,7 +10,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
 
 /**
  * struct VirtIOSdm - the device, whatever its transport
- * @busy:    a send that waits for space in a ring; the sendq waits with it
+ * @waiting: sends that wait for space in a ring, in their order
  * @pending: sends that wait for an answer
  */
 struct VirtIOSdm {
@@ -19,8 +19,9 @@ struct VirtIOSdm {
     VirtQueue *recvq;
     VirtQueue *sendq;
     uint32_t peer_select;
-    VirtQueueElement *busy;
-    QLIST_HEAD(, VirtIOSdmSend) pending;
+    uintptr_t last_token;
+    QTAILQ_HEAD(, VirtIOSdmSend) waiting;
+    QTAILQ_HEAD(, VirtIOSdmSend) pending;
 };
 
 #endif /* HW_VIRTIO_SDM_H */
