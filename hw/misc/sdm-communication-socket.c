@@ -97,7 +97,7 @@ static void channel_drain(Channel *c)
         }
         sig.target = sdm_to_le16(sdm_port_id(port));
         sig.flags &= sdm_to_le32(SDM_SIGNAL_F_ACK);
-        if (sdm_from_le32(sig.type) >= SDM_SIGNAL_TYPES ||
+        if (!sdm_type_in_ring(sdm_from_le32(sig.type)) ||
             !(port->features & (1u << sdm_from_le32(sig.type)))) {
             c->refused++;
         } else if (!port->ops->receive(port, &sig)) {
