@@ -19,6 +19,7 @@
 #define HELLO_TIMEOUT_MS 5000
 #define RETRY_MS         100
 #define RETRY_REFUSED_MS 1000
+#define RETRY_ACCEPT_MS  1000
 
 typedef struct Conn {
     MultiSocket *s;
@@ -337,6 +338,13 @@ static void listen_readable(void *opaque)
     if (fd < 0) {
         if (fd == -EACCES) {
             sdm_report("%s: a peer was refused: %s", s->path, why.buf);
+        } else if (fd != -EAGAIN && fd != -EINTR && fd != -ECONNABORTED) {
+            /* Out of fds: whoever waits keeps the socket readable. */
+            sdm_report("%s: no peer can be accepted for now: %s", s->path,
+                       strerror(-fd));
+            qemu_set_fd_handler(s->listen_fd, NULL, NULL, NULL);
+            timer_mod(s->retry, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                      RETRY_ACCEPT_MS);
         }
         return;
     }
@@ -353,6 +361,13 @@ static void listen_readable(void *opaque)
     timer_mod(s->conns[n].hello_timer,
               qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + HELLO_TIMEOUT_MS);
     qemu_set_fd_handler(fd, conn_readable, NULL, &s->conns[n]);
+}
+
+static void listen_resume(void *opaque)
+{
+    MultiSocket *s = opaque;
+
+    qemu_set_fd_handler(s->listen_fd, listen_readable, NULL, s);
 }
 
 static void request_timeout(void *opaque)
@@ -591,7 +606,8 @@ static void multi_socket_start(void *opaque)
 
     s->started = true;
     if (s->listen) {
-        qemu_set_fd_handler(s->listen_fd, listen_readable, NULL, s);
+        s->retry = timer_new_ms(QEMU_CLOCK_REALTIME, listen_resume, s);
+        listen_resume(s);
     } else {
         slave_hello(s);
         s->retry = timer_new_ms(QEMU_CLOCK_REALTIME, slave_connect, s);
@@ -617,6 +633,9 @@ static void multi_socket_unlisten(MultiSocket *s)
         qemu_set_fd_handler(s->listen_fd, NULL, NULL, NULL);
         sdm_socket_unlisten(s->path, s->listen_fd, s->lock_fd);
         s->listen_fd = -1;
+        if (s->retry) {
+            timer_del(s->retry);
+        }
     }
 }
 

@@ -175,6 +175,11 @@ void sdm_port_resume(SdmPort *port)
     SDM_COMM_GET_CLASS(port->comm)->resume(port->comm, port);
 }
 
+void sdm_port_reset(SdmPort *port)
+{
+    SDM_COMM_GET_CLASS(port->comm)->reset(port->comm, port);
+}
+
 uint32_t sdm_port_id(SdmPort *port)
 {
     return SDM_COMM_GET_CLASS(port->comm)->id(port->comm, port);

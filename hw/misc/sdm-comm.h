@@ -92,6 +92,7 @@ struct SdmComm {
  * @detach: it leaves; nothing of it is called any more
  * @send:   SDM_OK taken; SDM_FULL; SDM_ERR_*
  * @resume: @port has room again
+ * @reset:  @port's machine starts anew: drop what waits for it
  * @id:     @port's own id, or UINT32_MAX
  * @peer:   false: no such id
  * @region: shared memory in this guest's address space; false: none
@@ -105,6 +106,7 @@ struct SdmCommClass {
     uint32_t (*send)(SdmComm *comm, SdmPort *port,
                      const struct sdm_signal *sig);
     void (*resume)(SdmComm *comm, SdmPort *port);
+    void (*reset)(SdmComm *comm, SdmPort *port);
     uint32_t (*id)(SdmComm *comm, SdmPort *port);
     uint32_t (*num_slaves)(SdmComm *comm, SdmPort *port);
     bool (*peer)(SdmComm *comm, SdmPort *port, uint32_t id, SdmPeerInfo *info);
@@ -152,6 +154,12 @@ uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
 
 /** sdm_port_resume() - the device has room for signals again. */
 void sdm_port_resume(SdmPort *port);
+
+/**
+ * sdm_port_reset() - the machine was reset: its next guest shall not get the
+ * signals that were meant for the last one
+ */
+void sdm_port_reset(SdmPort *port);
 
 uint32_t sdm_port_id(SdmPort *port);
 uint32_t sdm_port_num_slaves(SdmPort *port);

@@ -174,6 +174,15 @@ static void local_resume(SdmComm *comm, SdmPort *port)
     qemu_bh_schedule(s->seats[seat_id(s, port)]->bh);
 }
 
+static void local_reset(SdmComm *comm, SdmPort *port)
+{
+    SdmCommLocal *s = SDM_COMM_LOCAL(comm);
+    Seat *seat = s->seats[seat_id(s, port)];
+
+    seat->count = 0;
+    qemu_bh_schedule(seat->bh);     /* who waits for space has it now */
+}
+
 static uint32_t local_id(SdmComm *comm, SdmPort *port)
 {
     return seat_id(SDM_COMM_LOCAL(comm), port);
@@ -218,6 +227,7 @@ static void local_class_init(ObjectClass *oc, void *data)
     cc->detach = local_detach;
     cc->send = local_send;
     cc->resume = local_resume;
+    cc->reset = local_reset;
     cc->id = local_id;
     cc->num_slaves = local_num_slaves;
     cc->peer = local_peer;

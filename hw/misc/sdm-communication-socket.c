@@ -37,6 +37,7 @@ typedef struct Channel {
     int memfd;
     int kick_fd;
     int wait_fd;
+    int given[2];           /* master: the slave's ends of the two pipes */
     struct sdm_ring_end tx;
     struct sdm_ring_end rx;
     bool tx_full;           /* the port waits for space */
@@ -75,6 +76,10 @@ static void channel_close(Channel *c)
     close(c->memfd);
     close(c->kick_fd);
     close(c->wait_fd);
+    if (c->given[0] >= 0) {
+        close(c->given[0]);
+        close(c->given[1]);
+    }
     c->pair = NULL;
     c->tx_full = false;
 }
@@ -117,6 +122,22 @@ static void channel_drain(Channel *c)
     } else if (n == BATCH) {
         qemu_bh_schedule(c->bh);
     }
+}
+
+/* What is behind a full ring is new: a producer cannot hold us here. */
+static void channel_discard(Channel *c)
+{
+    struct sdm_signal sig;
+    int n, kick;
+
+    for (n = 0; n < SDM_RING_SLOTS && sdm_ring_peek(&c->rx, &sig) > 0; n++) {
+        sdm_ring_drop(&c->rx, &kick);
+        c->refused++;
+        if (kick) {
+            sdm_kick(c->kick_fd);
+        }
+    }
+    qemu_bh_schedule(c->bh);
 }
 
 static void channel_bh(void *opaque)
@@ -169,6 +190,7 @@ static int channel_open(Channel *c, int memfd, int kick_fd, int wait_fd,
     c->memfd = memfd;
     c->kick_fd = kick_fd;
     c->wait_fd = wait_fd;
+    c->given[0] = c->given[1] = -1;
     c->tx_full = false;
     sdm_ring_end_init(&c->tx, &c->pair->ring[master ? SDM_RING_TO_SLAVE
                                                     : SDM_RING_TO_MASTER]);
@@ -201,21 +223,39 @@ static uint32_t comm_grant(MultiSocketClient *client, uint32_t id,
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
     Channel *c = &s->channels[id];
-    int memfd, to_slave, to_master;
+    int memfd, to_slave[2], to_master[2];
 
     channel_close(c);
     memfd = sdm_memfd("sdm-ring", NULL, SDM_RING_BYTES, 0);
-    to_slave = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    to_master = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (memfd < 0 || to_slave < 0 || to_master < 0 ||
-        channel_open(c, memfd, to_slave, to_master, true) < 0) {
-        *text = "the master has no memory or fds left for signal rings";
-        return SDM_ERR_MEMORY;
+    if (memfd < 0) {
+        goto no_memory;
     }
+    if (sdm_kick_pipe(to_slave) < 0) {
+        goto no_to_slave;
+    }
+    if (sdm_kick_pipe(to_master) < 0) {
+        goto no_to_master;
+    }
+    if (channel_open(c, memfd, to_slave[1], to_master[0], true) < 0) {
+        close(to_slave[0]);
+        close(to_master[1]);
+        goto no_memory;
+    }
+    c->given[0] = to_slave[0];
+    c->given[1] = to_master[1];
     grant->fds[1] = memfd;
-    grant->fds[2] = to_slave;
-    grant->fds[3] = to_master;
+    grant->fds[2] = to_slave[0];
+    grant->fds[3] = to_master[1];
     return SDM_OK;
+
+no_to_master:
+    close(to_slave[0]);
+    close(to_slave[1]);
+no_to_slave:
+    close(memfd);
+no_memory:
+    *text = "the master has no memory or fds left for signal rings";
+    return SDM_ERR_MEMORY;
 }
 
 static void comm_hub_event(MultiSocketClient *client,
@@ -257,8 +297,22 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
     }
     ret = sdm_fd_check(fds[i], SDM_RING_BYTES, F_SEAL_SHRINK, NULL);
     if (!ret) {
-        ret = channel_open(c, fds[i], fds[i + 2], fds[i + 1], false);
-        fds[i] = fds[i + 1] = fds[i + 2] = -1;
+        int wait_fd = sdm_kick_adopt(fds[i + 1], 0);
+        int kick_fd = sdm_kick_adopt(fds[i + 2], 1);
+
+        fds[i + 1] = fds[i + 2] = -1;
+        if (wait_fd >= 0 && kick_fd >= 0) {
+            ret = channel_open(c, fds[i], kick_fd, wait_fd, false);
+            fds[i] = -1;
+        } else {
+            ret = -EPROTO;
+            if (wait_fd >= 0) {
+                close(wait_fd);
+            }
+            if (kick_fd >= 0) {
+                close(kick_fd);
+            }
+        }
     }
     if (ret) {
         sdm_report("%s: the master's signal rings cannot be used: %s",
@@ -397,6 +451,18 @@ static void comm_resume(SdmComm *comm, SdmPort *port)
     for (i = 0; i <= n; i++) {
         if (s->channels[i].pair) {
             qemu_bh_schedule(s->channels[i].bh);
+        }
+    }
+}
+
+static void comm_reset(SdmComm *comm, SdmPort *port)
+{
+    SdmCommSocket *s = SDM_COMM_SOCKET(comm);
+    uint32_t i;
+
+    for (i = 0; i <= SDM_MAX_SLAVES; i++) {
+        if (s->channels[i].pair) {
+            channel_discard(&s->channels[i]);
         }
     }
 }
@@ -618,6 +684,7 @@ static void comm_class_init(ObjectClass *oc, void *data)
     cc->detach = comm_detach;
     cc->send = comm_send;
     cc->resume = comm_resume;
+    cc->reset = comm_reset;
     cc->id = comm_id;
     cc->num_slaves = comm_num_slaves;
     cc->peer = comm_peer;

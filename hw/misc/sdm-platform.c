@@ -293,6 +293,7 @@ static void sdm_platform_reset(DeviceState *dev)
     memset(s->tx, 0, sizeof(s->tx));
     s->tx_token = 0;
     s->rx_head = s->rx_count = 0;
+    sdm_port_reset(&s->port);
     update_irq(s);
 }
 

@@ -249,6 +249,15 @@ static void virtio_sdm_reset(VirtIODevice *vdev)
     s->peer_select = 0;
 }
 
+/*
+ * The machine's reset; a driver's own, above, keeps what waits in the rings:
+ * it was sent to this guest.
+ */
+static void virtio_sdm_machine_reset(DeviceState *dev)
+{
+    sdm_port_reset(&VIRTIO_SDM(dev)->port);
+}
+
 static void virtio_sdm_set_status(VirtIODevice *vdev, uint8_t status)
 {
     VirtIOSdm *s = VIRTIO_SDM(vdev);
@@ -314,6 +323,7 @@ static void virtio_sdm_class_init(ObjectClass *klass, void *data)
 
     dc->desc = "Signal Distribution Module";
     dc->vmsd = &vmstate_virtio_sdm;
+    dc->reset = virtio_sdm_machine_reset;
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     vdc->realize = virtio_sdm_realize;
     vdc->unrealize = virtio_sdm_unrealize;

@@ -82,8 +82,8 @@ SDM_ASSERT_SIZE(struct sdm_wire_hello, 80);
 /* Bits of sdm_wire_welcome.fds: which fds came along, in this order. */
 #define SDM_WIRE_FD_MEMORY   (1u << 0)  /* what a window is mapped from */
 #define SDM_WIRE_FD_RING     (1u << 1)  /* sealed memfd, see ring.h */
-#define SDM_WIRE_FD_TO_SLAVE (1u << 2)  /* eventfd: master kicks, slave waits */
-#define SDM_WIRE_FD_TO_MASTER (1u << 3) /* eventfd: slave kicks, master waits */
+#define SDM_WIRE_FD_TO_SLAVE (1u << 2)  /* pipe end that the slave waits on */
+#define SDM_WIRE_FD_TO_MASTER (1u << 3) /* pipe end that the slave kicks */
 #define SDM_WIRE_FDS         0xfu
 
 /**
