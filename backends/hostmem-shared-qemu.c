@@ -477,10 +477,22 @@ static void shared_finalize(Object *obj)
     g_free(m->windows_str);
 }
 
-static void set_str(char **field, const char *value)
+static bool may_set(Object *o, const char *name, Error **errp)
 {
-    g_free(*field);
-    *field = g_strdup(value);
+    if (host_memory_backend_mr_inited(MEMORY_BACKEND(o))) {
+        error_setg(errp, "%s cannot be changed any more", name);
+        return false;
+    }
+    return true;
+}
+
+static void set_str(Object *o, const char *name, char **field,
+                    const char *value, Error **errp)
+{
+    if (may_set(o, name, errp)) {
+        g_free(*field);
+        *field = g_strdup(value);
+    }
 }
 
 static char *get_mem_path(Object *o, Error **errp)
@@ -490,7 +502,7 @@ static char *get_mem_path(Object *o, Error **errp)
 
 static void set_mem_path(Object *o, const char *value, Error **errp)
 {
-    set_str(&MEMORY_BACKEND_SHARED(o)->mem_path, value);
+    set_str(o, "mem-path", &MEMORY_BACKEND_SHARED(o)->mem_path, value, errp);
 }
 
 static char *get_socket(Object *o, Error **errp)
@@ -500,7 +512,7 @@ static char *get_socket(Object *o, Error **errp)
 
 static void set_socket(Object *o, const char *value, Error **errp)
 {
-    set_str(&MEMORY_BACKEND_SHARED(o)->socket_id, value);
+    set_str(o, "socket", &MEMORY_BACKEND_SHARED(o)->socket_id, value, errp);
 }
 
 static char *get_windows(Object *o, Error **errp)
@@ -510,7 +522,7 @@ static char *get_windows(Object *o, Error **errp)
 
 static void set_windows(Object *o, const char *value, Error **errp)
 {
-    set_str(&MEMORY_BACKEND_SHARED(o)->windows_str, value);
+    set_str(o, "windows", &MEMORY_BACKEND_SHARED(o)->windows_str, value, errp);
 }
 
 static bool get_master(Object *o, Error **errp)
@@ -520,7 +532,9 @@ static bool get_master(Object *o, Error **errp)
 
 static void set_master(Object *o, bool value, Error **errp)
 {
-    MEMORY_BACKEND_SHARED(o)->master = value;
+    if (may_set(o, "master", errp)) {
+        MEMORY_BACKEND_SHARED(o)->master = value;
+    }
 }
 
 static bool get_seal(Object *o, Error **errp)
@@ -530,7 +544,9 @@ static bool get_seal(Object *o, Error **errp)
 
 static void set_seal(Object *o, bool value, Error **errp)
 {
-    MEMORY_BACKEND_SHARED(o)->seal = value;
+    if (may_set(o, "seal", errp)) {
+        MEMORY_BACKEND_SHARED(o)->seal = value;
+    }
 }
 
 static void get_hugetlbsize(Object *o, Visitor *v, const char *name,
@@ -542,7 +558,9 @@ static void get_hugetlbsize(Object *o, Visitor *v, const char *name,
 static void set_hugetlbsize(Object *o, Visitor *v, const char *name,
                             void *opaque, Error **errp)
 {
-    visit_type_size(v, name, &MEMORY_BACKEND_SHARED(o)->hugetlbsize, errp);
+    if (may_set(o, name, errp)) {
+        visit_type_size(v, name, &MEMORY_BACKEND_SHARED(o)->hugetlbsize, errp);
+    }
 }
 
 static void shared_class_init(ObjectClass *oc, void *data)

@@ -4,6 +4,7 @@
 #include "qapi/visitor.h"
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
+#include "hw/qdev-properties.h"
 #include "hw/misc/sdm-comm.h"
 #include "qemu-sdm/trace.h"
 
@@ -207,6 +208,16 @@ void sdm_port_peer(SdmPort *port, uint32_t id, SdmPeerInfo *info)
  * keeps no order.
  */
 
+/* What a port was realized with is what everybody counts on. */
+static bool may_set(Object *obj, const char *name, Error **errp)
+{
+    if (DEVICE(obj)->realized) {
+        qdev_prop_set_after_realize(DEVICE(obj), name, errp);
+        return false;
+    }
+    return true;
+}
+
 static char **signal_id(SdmPort *port, const char *name)
 {
     return &port->signal_ids[strtoul(name + strlen("signals["), NULL, 10)];
@@ -225,7 +236,7 @@ static void set_signal_id(Object *obj, Visitor *v, const char *name,
 {
     char **field = signal_id(opaque, name), *value;
 
-    if (visit_type_str(v, name, &value, errp)) {
+    if (may_set(obj, name, errp) && visit_type_str(v, name, &value, errp)) {
         g_free(*field);
         *field = value;
     }
@@ -246,7 +257,7 @@ static void set_comm_id(Object *obj, Visitor *v, const char *name,
     SdmPort *port = opaque;
     char *value;
 
-    if (visit_type_str(v, name, &value, errp)) {
+    if (may_set(obj, name, errp) && visit_type_str(v, name, &value, errp)) {
         g_free(port->comm_id);
         port->comm_id = value;
     }
@@ -258,10 +269,26 @@ static void get_bool(Object *obj, Visitor *v, const char *name, void *opaque,
     visit_type_bool(v, name, opaque, errp);
 }
 
+static void set_bool(Object *obj, Visitor *v, const char *name, void *opaque,
+                     Error **errp)
+{
+    if (may_set(obj, name, errp)) {
+        visit_type_bool(v, name, opaque, errp);
+    }
+}
+
 static void get_u32(Object *obj, Visitor *v, const char *name, void *opaque,
                     Error **errp)
 {
     visit_type_uint32(v, name, opaque, errp);
+}
+
+static void set_u32(Object *obj, Visitor *v, const char *name, void *opaque,
+                    Error **errp)
+{
+    if (may_set(obj, name, errp)) {
+        visit_type_uint32(v, name, opaque, errp);
+    }
 }
 
 void sdm_port_init(SdmPort *port, Object *owner, const SdmPortOps *ops)
@@ -273,11 +300,11 @@ void sdm_port_init(SdmPort *port, Object *owner, const SdmPortOps *ops)
     port->owner = owner;
     object_property_add(owner, "comm", "str", get_comm_id, set_comm_id, NULL,
                         port);
-    object_property_add(owner, "master", "bool", get_bool, get_bool, NULL,
+    object_property_add(owner, "master", "bool", get_bool, set_bool, NULL,
                         &port->master);
-    object_property_add(owner, "num-slaves", "uint32", get_u32, get_u32, NULL,
+    object_property_add(owner, "num-slaves", "uint32", get_u32, set_u32, NULL,
                         &port->num_slaves);
-    object_property_add(owner, "len-signals", "uint32", get_u32, get_u32,
+    object_property_add(owner, "len-signals", "uint32", get_u32, set_u32,
                         NULL, &port->len_signals);
     for (i = 0; i < SDM_SIGNAL_TYPES; i++) {
         snprintf(name, sizeof(name), "signals[%u]", i);

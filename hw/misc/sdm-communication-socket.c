@@ -670,6 +670,10 @@ static void set_socket(Object *obj, const char *value, Error **errp)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(obj);
 
+    if (s->socket) {
+        error_setg(errp, "socket cannot be changed any more");
+        return;
+    }
     g_free(s->socket_id);
     s->socket_id = g_strdup(value);
 }

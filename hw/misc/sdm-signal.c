@@ -20,6 +20,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(SdmSignalShboot, SDM_SIGNAL_SHBOOT)
 struct SdmSignalShboot {
     SdmSignal parent_obj;
     char *shm;
+    bool complete;
     Notifier machine_done;
 };
 
@@ -80,6 +81,11 @@ static void set_number(Object *obj, Visitor *v, const char *name,
                    value, SDM_SIGNAL_USER, SDM_SIGNAL_TYPES - 1);
         return;
     }
+    if (SDM_SIGNAL(obj)->users) {
+        error_setg(errp, "number cannot be changed: a device offers this "
+                   "signal");
+        return;
+    }
     SDM_SIGNAL(obj)->number = value;
 }
 
@@ -127,6 +133,7 @@ static void shboot_complete(UserCreatable *uc, Error **errp)
                    TYPE_MEMORY_BACKEND_SHARED);
         return;
     }
+    s->complete = true;
     if (phase_check(PHASE_MACHINE_READY)) {
         hostmem_shared_find(s->shm, TYPE_SDM_SIGNAL_SHBOOT " shm=", errp);
         return;
@@ -160,6 +167,10 @@ static void set_shm(Object *obj, const char *value, Error **errp)
 {
     SdmSignalShboot *s = SDM_SIGNAL_SHBOOT(obj);
 
+    if (s->complete) {
+        error_setg(errp, "shm cannot be changed any more");
+        return;
+    }
     g_free(s->shm);
     s->shm = g_strdup(value);
 }
