@@ -45,6 +45,7 @@ struct MultiSocket {
     bool listen;
     uint32_t slave_id;
 
+    bool complete;
     bool started;
     uint32_t features;
     Notifier machine_done;
@@ -136,10 +137,19 @@ void multi_socket_remove(MultiSocket *s, MultiSocketClient *client)
 
 bool multi_socket_set_num_slaves(MultiSocket *s, uint32_t n, Error **errp)
 {
+    uint32_t id;
+
     if (n < 1 || n > SDM_MAX_SLAVES) {
         error_setg(errp, "num-slaves=%u is out of range: give 1 to %u",
                    n, SDM_MAX_SLAVES);
         return false;
+    }
+    for (id = n + 1; id <= s->hub.num_slaves; id++) {
+        if (s->hub.peers[id].conn >= 0) {
+            error_setg(errp, "num-slaves=%u: slave %u is connected already", n,
+                       id);
+            return false;
+        }
     }
     s->hub.num_slaves = n;
     return true;
@@ -459,10 +469,18 @@ static int link_send(void *opaque, const void *buf, size_t len, const int *fds,
                      unsigned nfds)
 {
     MultiSocket *s = opaque;
+    int ret;
 
+    if (s->fd < 0) {
+        return -ENOTCONN;
+    }
     trace_multi_socket_send(s->path, 0, len, nfds);
-    return s->fd < 0 ? -ENOTCONN
-                     : sdm_socket_send(s->fd, buf, len, fds, nfds);
+    ret = sdm_socket_send(s->fd, buf, len, fds, nfds);
+    if (ret < 0) {
+        /* It does not read. All is told anew when we come back: end this. */
+        shutdown(s->fd, SHUT_RDWR);
+    }
+    return ret;
 }
 
 static void link_event(void *opaque, struct sdm_link_event *ev)
@@ -589,10 +607,6 @@ void multi_socket_slave(MultiSocket *s, uint16_t machine, uint64_t ram_base,
     s->ram_base = ram_base;
     s->ram_size = ram_size;
     if (s->started) {
-        /* -incoming defer: we have said HELLO without it. Say it again. */
-        if (s->fd >= 0) {
-            slave_disconnect(s);
-        }
         slave_hello(s);
         slave_retry(s, 0);
     }
@@ -609,9 +623,12 @@ static void multi_socket_start(void *opaque)
         s->retry = timer_new_ms(QEMU_CLOCK_REALTIME, listen_resume, s);
         listen_resume(s);
     } else {
-        slave_hello(s);
         s->retry = timer_new_ms(QEMU_CLOCK_REALTIME, slave_connect, s);
-        slave_connect(s);
+        /* Nobody is admitted without memory: see multi_socket_slave(). */
+        if (s->ram_size) {
+            slave_hello(s);
+            slave_connect(s);
+        }
     }
 }
 
@@ -691,6 +708,7 @@ static void multi_socket_complete(UserCreatable *uc, Error **errp)
         s->exit.notify = multi_socket_exit;
         qemu_add_exit_notifier(&s->exit);
     }
+    s->complete = true;
     s->machine_done.notify = multi_socket_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
 }
@@ -748,6 +766,15 @@ static void multi_socket_finalize(Object *obj)
     g_free(s->said_refused);
 }
 
+/* The clients have settled what they are by what these were. */
+static bool may_set(MultiSocket *s, const char *name, Error **errp)
+{
+    if (s->complete) {
+        error_setg(errp, "%s cannot be changed any more", name);
+    }
+    return !s->complete;
+}
+
 static char *get_path(Object *obj, Error **errp)
 {
     return g_strdup(MULTI_SOCKET(obj)->path);
@@ -757,8 +784,10 @@ static void set_path(Object *obj, const char *value, Error **errp)
 {
     MultiSocket *s = MULTI_SOCKET(obj);
 
-    g_free(s->path);
-    s->path = g_strdup(value);
+    if (may_set(s, "path", errp)) {
+        g_free(s->path);
+        s->path = g_strdup(value);
+    }
 }
 
 static char *get_name(Object *obj, Error **errp)
@@ -770,8 +799,10 @@ static void set_name(Object *obj, const char *value, Error **errp)
 {
     MultiSocket *s = MULTI_SOCKET(obj);
 
-    g_free(s->name);
-    s->name = g_strdup(value);
+    if (may_set(s, "name", errp)) {
+        g_free(s->name);
+        s->name = g_strdup(value);
+    }
 }
 
 static bool get_listen(Object *obj, Error **errp)
@@ -781,7 +812,11 @@ static bool get_listen(Object *obj, Error **errp)
 
 static void set_listen(Object *obj, bool value, Error **errp)
 {
-    MULTI_SOCKET(obj)->listen = value;
+    MultiSocket *s = MULTI_SOCKET(obj);
+
+    if (may_set(s, "listen", errp)) {
+        s->listen = value;
+    }
 }
 
 static void get_slave_id(Object *obj, Visitor *v, const char *name,
@@ -804,7 +839,9 @@ static void set_slave_id(Object *obj, Visitor *v, const char *name,
                    "leave it out for the lowest free id");
         return;
     }
-    s->slave_id = value;
+    if (may_set(s, name, errp)) {
+        s->slave_id = value;
+    }
 }
 
 static void multi_socket_class_init(ObjectClass *oc, void *data)

@@ -62,7 +62,8 @@ void multi_socket_remove(MultiSocket *s, MultiSocketClient *client);
 
 /**
  * multi_socket_set_num_slaves() - from the device; before the first HELLO
- * Returns: false with @errp if @n is out of 1..SDM_MAX_SLAVES
+ * Returns: false with @errp if @n is out of 1..SDM_MAX_SLAVES, or below the id
+ * of a slave that is connected
  */
 bool multi_socket_set_num_slaves(MultiSocket *s, uint32_t n, Error **errp);
 uint32_t multi_socket_num_slaves(const MultiSocket *s);
@@ -103,10 +104,7 @@ void multi_socket_drop(MultiSocket *s, uint32_t id, const char *text);
 /** multi_socket_cancel() - forget @done of all requests with this @opaque. */
 void multi_socket_cancel(MultiSocket *s, void *opaque);
 
-/**
- * multi_socket_slave() - slave: what to say in HELLO; if it has been said
- * already, it is said again over a new connection
- */
+/** multi_socket_slave() - slave: connect; what to say in HELLO. Once. */
 void multi_socket_slave(MultiSocket *s, uint16_t machine, uint64_t ram_base,
                         uint64_t ram_size);
 
