@@ -64,7 +64,8 @@ static void wait_done(void *opaque, uint32_t status, const char *text, int fd,
             }
         }
     }
-    aio_co_wake(w->co);
+    /* Not here: the hub is in the middle of an event, maybe in a vCPU. */
+    aio_co_schedule(qemu_get_aio_context(), w->co);
 }
 
 static bool coroutine_fn request(MultiSocket *s, uint32_t slave, uint16_t type,
@@ -193,6 +194,7 @@ static bool find_window(MultiSocket *s, HostMemoryBackendShared *m,
 {
     const struct sdm_window *fixed;
     unsigned n = hostmem_shared_windows(m, &fixed);
+    uint32_t id;
 
     if (slave <= n) {
         *w = fixed[slave - 1];
@@ -218,6 +220,19 @@ static bool find_window(MultiSocket *s, HostMemoryBackendShared *m,
                    "not inside the memory of 0x%" PRIx64, w->offset, w->size,
                    hostmem_shared_page_size(m), hostmem_shared_size(m));
         return false;
+    }
+    /* The hub will say so, too, but by then the images would be there. */
+    for (id = 1; id <= multi_socket_num_slaves(s); id++) {
+        const struct sdm_peer *other = sdm_hub_peer(multi_socket_hub(s), id);
+
+        if (other->state != SDM_STATE_ABSENT &&
+            other->state != SDM_STATE_WAITING &&
+            sdm_window_overlaps(w, &other->window)) {
+            error_setg(errp, "window at offset 0x%" PRIx64 ", size 0x%" PRIx64
+                       ", overlaps that of slave %u, which is %s", w->offset,
+                       w->size, id, sdm_state_text(other->state));
+            return false;
+        }
     }
     return true;
 }
