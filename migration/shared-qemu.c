@@ -256,12 +256,13 @@ static void shared_lost(MultiSocketClient *c)
 
 static void shared_waiting_bh(void *opaque)
 {
-    if (shared.reset_open) {
-        shared.reset_open = false;
-        sdm_link_answer(shared.link, shared.reset_seq, SDM_OK, NULL);
-    } else {
+    /* The master may have given that request up for a new one. */
+    if (!shared.reset_open ||
+        sdm_link_answer(shared.link, shared.reset_seq, SDM_OK, NULL) ==
+        -ENOENT) {
         sdm_link_state(shared.link, SDM_STATE_WAITING);
     }
+    shared.reset_open = false;
     sdm_report("the slave waits for its next BOOT");
 }
 
@@ -295,6 +296,12 @@ static void shared_poweroff_bh(void *opaque)
 
 static void shared_vm_state(void *opaque, bool running, RunState state)
 {
+    if (running && !hostmem_shared_host(shared.mem)) {
+        /* "continue" of a debugger, which no run state keeps off. */
+        sdm_report("a slave that waits has nothing to run: it waits on");
+        qemu_system_reset_request(SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET);
+        return;
+    }
     if (state == RUN_STATE_SHUTDOWN && shared.poweroff_waits &&
         !shared.quiet) {
         qemu_bh_schedule(shared.poweroff_bh);
@@ -330,10 +337,10 @@ void shared_start_incoming_migration(const char *id, Error **errp)
                    id);
         return;
     }
-    if (!shared.entry) {
+    if (!first_cpu || !shared.entry) {
         error_setg(errp, "a slave with %s CPUs cannot be booted: there is no "
-                   "entry setter for their instruction set",
-                   object_get_typename(OBJECT(first_cpu)));
+                   "entry setter for their instruction set", first_cpu ?
+                   object_get_typename(OBJECT(first_cpu)) : "no");
         return;
     }
     if (!hostmem_shared_base(m, &shared.ram_base)) {
