@@ -115,15 +115,22 @@ def mounted(kind, path):
                    for words in map(str.split, file))
 
 
+def _rollup(pid, prefix):
+    """The sum of these fields of /proc/PID/smaps_rollup, in bytes."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return sum(int(line.split()[1]) * 1024 for line in file
+                   if line.startswith(prefix))
+
+
 def uss(pid):
     """Bytes of memory that would be free if this process ended, huge pages
     of its own included."""
-    private = 0
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("Private_"):
-                private += int(line.split()[1]) * 1024
-    return private
+    return _rollup(pid, "Private_")
+
+
+def anonymous(pid):
+    """Bytes that a process has allocated: no file, no shared memory."""
+    return _rollup(pid, "Anonymous:")
 
 
 def areas(pid):

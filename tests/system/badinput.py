@@ -11,7 +11,9 @@ import subprocess
 import sys
 import zlib
 
-from harness import Peer, Skip, case, check, main, need, wait_for
+from harness import (Peer, case, changed, check, is_booting, main,
+                     master_line, need, peer_is, slave_line, start_master,
+                     start_two_monitors, wait_for)
 import host
 import initrd
 import lines
@@ -19,20 +21,6 @@ from guest import MIB, image, qemu
 from machine import QmpError
 
 LONG = "x" * 120
-
-
-def changed(argv, *changes):
-    """A command line with texts replaced; each must be there. A text that
-    becomes None takes its whole word out, and the option in front of it."""
-    argv = list(argv)
-    for old, new in changes:
-        places = [i for i, word in enumerate(argv) if old in word]
-        assert places, f"no {old} in {argv}"
-        if new is None:
-            del argv[places[0] - 1:places[0] + 1]
-        else:
-            argv[places[0]] = argv[places[0]].replace(old, new)
-    return argv
 
 
 def refused(argv, pattern):
@@ -44,43 +32,6 @@ def refused(argv, pattern):
     said = made.stderr.decode(errors="replace")
     check(re.search(pattern, said), f"not {pattern!r} but: {said}")
     check(made.returncode == 1, f"exit status {made.returncode}: {said}")
-
-
-def bare(argv):
-    """Without a guest: no kernel is read, and nothing runs."""
-    return changed(argv, (image("arm", "kernel"), None),
-                   (image("arm", "initrd.img"), None),
-                   ("sdm.role", None)) + ["-S"]
-
-
-def master_line(stage, windows=(128,), **options):
-    """A master without a guest."""
-    return bare(lines.master("arm", stage.path("sock"), list(windows),
-                             memory=64, **options))
-
-
-def start_master(stage, windows=(128,), changes=(), **options):
-    """Start one, with a monitor."""
-    machine = stage.start("master", changed(
-        master_line(stage, windows, **options), *changes))
-    machine.negotiate()
-    return machine
-
-
-def slave_line(stage, window=128, **options):
-    """A slave."""
-    return lines.slave("arm", stage.path("sock"), window, **options)
-
-
-def peer_is(master, state, number=1):
-    """Wait until the master sees the slave in this state."""
-    def seen(_):
-        return any(e["event"] == "SDM_PEER_STATE" and
-                   e["data"]["slave"] == number and
-                   e["data"]["state"] == state for e in master.events)
-    peers = master.command("query-sdm")[0]["peers"]
-    if peers[number - 1]["state"] != state:
-        master.wait(seen, f"slave {number} to be {state}")
 
 
 def monitor_refuses(master, pattern, command="sdm-boot", **arguments):
@@ -355,22 +306,6 @@ def misbehaving_peers(stage):
     check(master.command("query-sdm")[0]["peers"][1]["state"] == "waiting",
           "the honest slave was lost")
     stage.quit()
-
-
-def is_booting(master, number):
-    """Wait until BOOT is on its way to this slave."""
-    master.wait(lambda m: any(
-        e["event"] == "SDM_PEER_STATE" and e["data"]["slave"] == number and
-        e["data"]["state"] == "booting" for e in m.events), "booting")
-
-
-def start_two_monitors(stage, windows):
-    """A master with QMP, which answers one command after the other, and with
-    a second monitor on its console, behind ^a c."""
-    master = stage.start("master", master_line(stage, windows),
-                         console=stage.path("console"))
-    master.negotiate()
-    return master
 
 
 @case

@@ -157,6 +157,75 @@ def memory(machine):
     return int(said.split("MemTotal:")[1].split()[0]) >> 10
 
 
+def changed(argv, *changes):
+    """A command line with texts replaced; each must be there. A text that
+    becomes None takes its whole word out, and the option in front of it."""
+    argv = list(argv)
+    for old, new in changes:
+        places = [i for i, word in enumerate(argv) if old in word]
+        assert places, f"no {old} in {argv}"
+        if new is None:
+            del argv[places[0] - 1:places[0] + 1]
+        else:
+            argv[places[0]] = argv[places[0]].replace(old, new)
+    return argv
+
+
+def bare(argv, arch="arm"):
+    """Without a guest: no kernel is read, and nothing runs."""
+    return changed(argv, (image(arch, "kernel"), None),
+                   (image(arch, "initrd.img"), None),
+                   ("sdm.role", None)) + ["-S"]
+
+
+def master_line(stage, windows=(128,), arch="arm", memory=64, **options):
+    """A master without a guest."""
+    return bare(lines.master(arch, stage.path("sock"), list(windows),
+                             memory=memory, **options), arch)
+
+
+def start_master(stage, windows=(128,), changes=(), **options):
+    """Start one, with a monitor."""
+    machine = stage.start("master", changed(
+        master_line(stage, windows, **options), *changes))
+    machine.negotiate()
+    return machine
+
+
+def slave_line(stage, window=128, **options):
+    """A slave."""
+    return lines.slave("arm", stage.path("sock"), window, **options)
+
+
+def peer_is(master, state, number=1):
+    """Wait until the master sees the slave in this state: asked again at each
+    event."""
+    while True:
+        seen = len(master.events)
+        peers = master.command("query-sdm")[0]["peers"]
+        if peers[number - 1]["state"] == state:
+            return
+        master.wait(lambda m, n=seen: len(m.events) > n,
+                    f"slave {number} to be {state}")
+
+
+def is_booting(master, number):
+    """Wait until BOOT is on its way to this slave."""
+    master.wait(lambda m: any(
+        e["event"] == "SDM_PEER_STATE" and e["data"]["slave"] == number and
+        e["data"]["state"] == "booting" for e in m.events), "booting")
+
+
+def start_two_monitors(stage, windows, changes=(), **options):
+    """A master with QMP, which answers one command after the other, and with
+    a second monitor on its console, behind ^a c."""
+    master = stage.start("master", changed(
+        master_line(stage, windows, **options), *changes),
+        console=stage.path("console"))
+    master.negotiate()
+    return master
+
+
 class Peer:
     """An sdmctl with its output as JSON lines; for wait_for() like a Machine.
 
