@@ -7,10 +7,10 @@
  * Layout (offsets in the window): a zImage at 0x10000 with the initrd in the
  * middle of the window (at most 128 MiB up) and the dtb behind it, as QEMU's
  * own hw/arm/boot.c places them; an arm64 Image at its text_offset from a 2 MiB
- * boundary of the guest address, and its dtb at a 2 MiB boundary; the boot record
- * in the last 4 KiB, which the memory node of the dtb leaves out. A kernel that
- * needs more than half of the window, unpacked and with its BSS, moves the two
- * others up.
+ * boundary of the guest address, and its dtb at a 2 MiB boundary; the boot
+ * record in the last 4 KiB, which the memory node of the dtb leaves out. A
+ * kernel that needs more than half of the window, unpacked and with its BSS,
+ * moves the two others up.
  */
 #ifndef SDM_BOOTPLAN_H
 #define SDM_BOOTPLAN_H
