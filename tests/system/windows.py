@@ -5,7 +5,8 @@
 import os
 import sys
 
-from harness import (Peer, Skip, boot, case, check, main, memory)
+from harness import (Peer, Skip, boot, case, check, main, memory,
+                     start_master)
 import host
 import lines
 from guest import MIB, qemu
@@ -65,8 +66,7 @@ def waiting_memory(stage):
     if not os.path.exists(qemu("arm", stock=True)):
         raise Skip("no stock QEMU to compare with: make qemu-stock")
     size = 512
-    stage.start("master", lines.master("arm", stage.path("sock"), [size],
-                                       append="sdm.run=")).negotiate()
+    start_master(stage, (size,))
     slave = stage.start("slave", lines.slave("arm", stage.path("sock"), size))
     slave.negotiate()
     slave.expect_error("this is slave 1 of 1")
@@ -90,9 +90,7 @@ def waiting_memory(stage):
 @case
 def own_window_only(stage):
     """what a slave is handed is its own window, and cannot be truncated"""
-    master = stage.start("master", lines.master(
-        "arm", stage.path("sock"), [128, 64]) + ["-S"])
-    master.negotiate()
+    start_master(stage, (128, 64))
     slave = stage.slave(64, sock_extra=",slave-id=2")
     slave.expect_error("this is slave 2 of 2")
     sizes = [os.stat(f"/proc/{slave.pid}/fd/{fd}").st_size
