@@ -48,6 +48,7 @@ struct HostMemoryBackendShared {
 };
 
 static HostMemoryBackendShared *the_slave;
+static void (*parent_complete)(UserCreatable *uc, Error **errp);
 
 bool hostmem_shared_is_master(const HostMemoryBackendShared *m)
 {
@@ -127,10 +128,11 @@ bool hostmem_shared_base(HostMemoryBackendShared *m, uint64_t *base)
     MemoryRegion *mr = &MEMORY_BACKEND(m)->mr;
     uint64_t addr = 0;
 
-    for (; mr->container; mr = mr->container) {
+    /* With secure=on, system memory lies in a container, too. */
+    for (; mr && mr != get_system_memory(); mr = mr->container) {
         addr += mr->addr;
     }
-    if (mr != get_system_memory()) {
+    if (!mr) {
         return false;
     }
     *base = addr;
@@ -433,6 +435,17 @@ static void shared_alloc(HostMemoryBackend *backend, Error **errp)
     sdm_tcg_share_ram();
 }
 
+static void shared_complete(UserCreatable *uc, Error **errp)
+{
+    ERRP_GUARD();
+
+    parent_complete(uc, errp);
+    if (!*errp && !MEMORY_BACKEND_SHARED(uc)->master) {
+        /* Or qom-set prealloc would touch what is not there, and crash. */
+        MEMORY_BACKEND(uc)->prealloc = true;
+    }
+}
+
 static void shared_instance_init(Object *obj)
 {
     HostMemoryBackendShared *m = MEMORY_BACKEND_SHARED(obj);
@@ -568,6 +581,8 @@ static void shared_class_init(ObjectClass *oc, void *data)
     HostMemoryBackendClass *bc = MEMORY_BACKEND_CLASS(oc);
 
     bc->alloc = shared_alloc;
+    parent_complete = USER_CREATABLE_CLASS(oc)->complete;
+    USER_CREATABLE_CLASS(oc)->complete = shared_complete;
     object_class_property_add_bool(oc, "master", get_master, set_master);
     object_class_property_set_description(oc, "master",
         "This is the master's memory; off: a slave's");
