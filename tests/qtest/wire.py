@@ -321,6 +321,18 @@ class Peer:
               f"ERROR {got.status} '{got.text}', not {status} '{pattern}'")
         self.gone()
 
+    def pause(self):
+        """Read no more."""
+        unwatch(self.socket)
+
+    def drop(self):
+        """Forget the messages that have come, and close their fds."""
+        wait_for(lambda: True, "")
+        self.messages.clear()
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
+
     def gone(self):
         """The other side must close."""
         wait_for(lambda: self.closed, "the end of the connection")
@@ -390,11 +402,11 @@ class Link(Peer):
         self.own = []
         self.requests = 0
 
-    def welcome(self, memory=None, size=0, rings=True, fds=None, **fields):
+    def welcome(self, memory=None, size=0, rings=True, sent=None, **fields):
         """Admit it. memory is an fd of size bytes, which stays the caller's;
-        rings makes a ring pair. fds replaces all that would be sent."""
-        sent = []
-        bits = 0
+        rings makes a ring pair. sent replaces all four fds."""
+        bits = 15 if sent else 0
+        sent = sent or []
         if memory is not None:
             sent.append(memory)
             bits |= FD_MEMORY
@@ -410,8 +422,7 @@ class Link(Peer):
         good = {"version": 1, "fds": bits, "id": self.hello.want_id or 1,
                 "num_slaves": max(self.hello.want_id, 1),
                 "memory_size": size, "page_size": 4096}
-        self.send(message(WELCOME, **(good | fields)),
-                  sent if fds is None else fds)
+        self.send(message(WELCOME, **(good | fields)), sent)
         return self
 
     def request(self, kind, **fields):
