@@ -503,6 +503,10 @@ static int answered(const struct sdm_peer *peer, uint16_t type,
                sdm_life_next(peer->state, SDM_LIFE_SAID_WAITING) :
                (int)peer->state;
     case SDM_WIRE_STOP:
+        /* Stopped before it waited: what it says of itself goes further. */
+        if (status == SDM_OK && peer->state == SDM_STATE_WAITING) {
+            return -EPROTO;
+        }
         return status == SDM_OK ?
                sdm_life_next(peer->state, SDM_LIFE_SAID_STOPPED) :
                (int)peer->state;

@@ -10,6 +10,8 @@
 
 /*
  * What a state message may say more than the picture in the header shows:
+ * - anything in waiting: a slave that ran under a master before, and tells the
+ *   new one, which took it for waiting when it joined;
  * - a state again: it crosses with an answer that says the same, or goes
  *   before the answer to BOOT;
  * - running out of stopped or crashed: the slave's own monitor let it go on;
@@ -24,6 +26,9 @@ static const uint8_t next[SDM_STATES][SDM_LIFE_EVENTS] = {
         [SDM_LIFE_BOOT] = TO(BOOTING),
         [SDM_LIFE_BOOT_FAILED] = TO(WAITING),
         [SDM_LIFE_SAID_WAITING] = TO(WAITING),
+        [SDM_LIFE_SAID_RUNNING] = TO(RUNNING),
+        [SDM_LIFE_SAID_STOPPED] = TO(STOPPED),
+        [SDM_LIFE_SAID_CRASHED] = TO(CRASHED),
         [SDM_LIFE_LOST] = TO(ABSENT),
     },
     [SDM_STATE_BOOTING] = {

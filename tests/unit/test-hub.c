@@ -1254,7 +1254,8 @@ static void test_older_than_boot(void **state)
     expect(w, "1 booting>running\n1 BOOT#3 0 \n");
 }
 
-static void test_impossible_states(void **state)
+/* It ran under another master before, and tells the new one. */
+static void test_ran_before(void **state)
 {
     static const uint32_t states[] = {
         SDM_STATE_RUNNING, SDM_STATE_STOPPED, SDM_STATE_CRASHED,
@@ -1263,15 +1264,40 @@ static void test_impossible_states(void **state)
     unsigned i;
 
     for (i = 0; i < ARRAY_SIZE(states); i++) {
+        unsigned conn = join(w);
+        char expected[64];
+
+        say_state(w, conn, states[i]);
+        snprintf(expected, sizeof(expected), "1 waiting>%s\n",
+                 sdm_state_text(states[i]));
+        expect(w, expected);
+        sdm_hub_lost(&w->hub, conn);
+        forget(w);
+    }
+}
+
+static void test_impossible_states(void **state)
+{
+    static const uint32_t states[] = {
+        SDM_STATE_STOPPED, SDM_STATE_CRASHED,
+    };
+    struct world *w = *state;
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(states); i++) {
+        unsigned conn = join(w);
         char expected[512];
 
-        say_state(w, join(w), states[i]);
+        boot(w, 1, 0, RAM_SIZE);
+        forget(w);
+        say_state(w, conn, states[i]);
         snprintf(expected, sizeof(expected),
-                 "0< ERROR 3 slave 1 says that it is %s, but it was waiting\n"
-                 "!1 3 slave 1 says that it is %s, but it was waiting\n"
+                 "0< ERROR 3 slave 1 says that it is %s, but it was booting\n"
+                 "!1 3 slave 1 says that it is %s, but it was booting\n"
                  "0x\n"
-                 "-1 waiting>absent\n", sdm_state_text(states[i]),
-                 sdm_state_text(states[i]));
+                 "1 BOOT#%u 10 the slave was lost before it answered\n"
+                 "-1 booting>absent\n", sdm_state_text(states[i]),
+                 sdm_state_text(states[i]), last(w));
         expect(w, expected);
     }
 }
@@ -1626,6 +1652,7 @@ int main(void)
         TEST(test_unknown_answer),
         TEST(test_wrong_answer),
         TEST(test_older_than_boot),
+        TEST(test_ran_before),
         TEST(test_impossible_states),
         TEST(test_crossing),
         TEST(test_seq_wraps),

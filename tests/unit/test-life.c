@@ -21,7 +21,7 @@ static const char letters[SDM_STATES] = {
    lost */
 static const char *const table[SDM_STATES] = {
     [SDM_STATE_ABSENT] =  "w........",
-    [SDM_STATE_WAITING] = ".b.ww...a",
+    [SDM_STATE_WAITING] = ".b.wwrsca",
     [SDM_STATE_BOOTING] = "..rwwr..a",
     [SDM_STATE_RUNNING] = "..r.wrsca",
     [SDM_STATE_STOPPED] = "....wrs.a",
