@@ -202,6 +202,16 @@ static void shared_welcome(MultiSocketClient *c, const struct sdm_msg *msg,
     m->fd_page = page;
 }
 
+/*
+ * Some of QEMU reads RAM blocks without a look at the memory region (as
+ * calc-dirty-rate), or through what it mapped before a reset (as ramfb). That
+ * may read zeros, which costs no memory; it must not end QEMU.
+ */
+static void let_read(HostMemoryBackendShared *m)
+{
+    mprotect(m->reserved, MEMORY_BACKEND(m)->size, PROT_READ);
+}
+
 uint32_t hostmem_shared_map(HostMemoryBackendShared *m, uint64_t offset,
                             uint64_t size, struct sdm_text *why)
 {
@@ -234,6 +244,7 @@ uint32_t hostmem_shared_map(HostMemoryBackendShared *m, uint64_t offset,
     if (ret < 0) {
         sdm_text_add(why, "mmap of the window failed: ");
         sdm_text_add(why, strerror(-ret));
+        let_read(m);
         return SDM_ERR_MEMORY;
     }
     /* The new mapping has none of the advice that the RAM block was given. */
@@ -261,6 +272,7 @@ void hostmem_shared_unmap(HostMemoryBackendShared *m)
         error_report("the slave's window could not be unmapped: %s",
                      strerror(errno));
     }
+    let_read(m);
     m->mapped = false;
 }
 
@@ -365,6 +377,7 @@ static bool alloc_slave(HostMemoryBackendShared *m, Error **errp)
     }
     memory_region_init_ram_ptr(&backend->mr, OBJECT(m), name, backend->size,
                                m->reserved);
+    let_read(m);
     backend->mr.ram_block->flags |= RAM_SHARED;
     memory_region_set_enabled(&backend->mr, false);
     the_slave = m;
