@@ -261,12 +261,17 @@ void hostmem_shared_show(HostMemoryBackendShared *m)
     memory_region_set_enabled(&MEMORY_BACKEND(m)->mr, true);
 }
 
+void hostmem_shared_hide(HostMemoryBackendShared *m)
+{
+    memory_region_set_enabled(&MEMORY_BACKEND(m)->mr, false);
+}
+
 void hostmem_shared_unmap(HostMemoryBackendShared *m)
 {
     if (!m->mapped) {
         return;
     }
-    memory_region_set_enabled(&MEMORY_BACKEND(m)->mr, false);
+    hostmem_shared_hide(m);
     /* PROT_NONE over an existing mapping of the same size: cannot fail. */
     if (sdm_reserve_unmap(m->reserved, MEMORY_BACKEND(m)->size) < 0) {
         error_report("the slave's window could not be unmapped: %s",

@@ -59,6 +59,9 @@ uint32_t hostmem_shared_map(HostMemoryBackendShared *m, uint64_t offset,
 /** hostmem_shared_show() - slave: the mapped window becomes guest RAM. */
 void hostmem_shared_show(HostMemoryBackendShared *m);
 
+/** hostmem_shared_hide() - slave: it stays mapped, but is no guest RAM. */
+void hostmem_shared_hide(HostMemoryBackendShared *m);
+
 /** hostmem_shared_unmap() - slave: nothing is mapped, nothing is visible. */
 void hostmem_shared_unmap(HostMemoryBackendShared *m);
 

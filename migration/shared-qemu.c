@@ -136,6 +136,8 @@ static uint32_t boot(const struct sdm_msg *msg, struct sdm_text *why)
         sdm_text_add(why, "this slave does not wait for a BOOT");
         return SDM_ERR_STATE;
     }
+    /* Of a reset that shared_waiting_bh() has not ended yet. */
+    hostmem_shared_unmap(m);
     status = hostmem_shared_map(m, msg->u.boot.offset, size, why);
     if (status != SDM_OK) {
         return status;
@@ -256,6 +258,11 @@ static void shared_lost(MultiSocketClient *c)
 
 static void shared_waiting_bh(void *opaque)
 {
+    if (!waiting()) {
+        shared.reset_open = false;
+        return;         /* a BOOT was faster, and has replaced the RESET */
+    }
+    hostmem_shared_unmap(shared.mem);
     /* The master may have given that request up for a new one. */
     if (!shared.reset_open ||
         sdm_link_answer(shared.link, shared.reset_seq, SDM_OK, NULL) ==
@@ -281,7 +288,8 @@ static void shared_reset(void *opaque)
     shared.quiet = true;
     vm_stop(RUN_STATE_SHUTDOWN);
     shared.quiet = false;
-    hostmem_shared_unmap(shared.mem);
+    /* Devices are reset with what they have mapped still there. */
+    hostmem_shared_hide(shared.mem);
     /* The only legal way back to INMIGRATE leads over PRELAUNCH. */
     runstate_set(RUN_STATE_PRELAUNCH);
     runstate_set(RUN_STATE_INMIGRATE);
