@@ -19,7 +19,7 @@ from machine import QmpError
 NATIVE = int(os.environ.get("SDM_KILLS", "50"))     # of each side
 DEBIAN = int(os.environ.get("SDM_DEBIAN_KILLS", "5"))
 WINDOW = 64
-GROWTH = 4 * MIB        # of allocated memory, over all rounds
+GROWTH = 12 * MIB       # in all rounds: malloc keeps a freed kernel or two
 
 
 def a_while(longest):
