@@ -121,10 +121,17 @@ void sdm_receive(struct sdm_device *sdm)
  */
 static void sdm_rx_restart(struct sdm_device *sdm)
 {
+	bool restarted;
+
 	spin_lock_irq(&sdm->lock);
-	if (sdm->rx_stopped && !sdm->gone)
+	restarted = sdm->rx_stopped && !sdm->gone;
+	if (restarted)
 		sdm->rx_stopped = !sdm->ops->receive(sdm);
 	spin_unlock_irq(&sdm->lock);
+
+	/* Others may have seen the queue empty meanwhile. */
+	if (restarted)
+		wake_up_interruptible(&sdm->wait);
 }
 
 /*
@@ -307,7 +314,7 @@ static void sdm_read_peer(struct sdm_device *sdm, u32 id,
 	peer->id = id;
 	sdm->ops->peer(sdm, peer);
 
-	/* The name was chosen by the peer: keep it fit for a log and for udev. */
+	/* The peer has chosen it: keep it fit for a log and for udev. */
 	peer->name[SDM_NAME_MAX] = '\0';
 	for (c = peer->name; *c; c++) {
 		if (!isascii(*c) || !isprint(*c))
@@ -793,5 +800,5 @@ static void __exit sdm_exit(void)
 }
 module_exit(sdm_exit);
 
-MODULE_DESCRIPTION("Signal Distribution Module: signals between virtual machines");
+MODULE_DESCRIPTION("Signal Distribution Module: signals between machines");
 MODULE_LICENSE("GPL");

@@ -140,8 +140,7 @@ static bool sdm_virtio_receive(struct sdm_device *sdm)
 				sdm_rx_push(sdm, buffer);
 			else
 				dev_warn_ratelimited(&sv->vdev->dev,
-					"dropped a signal of %u bytes, want %zu\n",
-					len, sizeof(*buffer));
+					"dropped a signal of %u bytes\n", len);
 			if (sdm_virtio_add_buffer(vq, buffer)) {
 				dev_err_ratelimited(&sv->vdev->dev,
 					"lost a receive buffer\n");
