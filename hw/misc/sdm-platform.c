@@ -141,7 +141,9 @@ static uint64_t read_peer(SdmPlatform *s, hwaddr offset)
     uint32_t word;
 
     sdm_port_peer(&s->port, s->peer_select, &peer);
-    sdm_port_region(&s->port, &base, &size);
+    if (!sdm_port_region(&s->port, &base, &size)) {
+        peer.window.size = 0;       /* it is nowhere in this guest's memory */
+    }
     switch (offset) {
     case SDM_REG_PEER_STATE:
         return peer.state;

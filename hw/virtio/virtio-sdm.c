@@ -206,9 +206,10 @@ static void get_config(VirtIODevice *vdev, uint8_t *data)
     c.peer_machine = sdm_to_le32(peer.machine);
     c.peer_ram_base = sdm_to_le64(peer.ram_base);
     c.peer_ram_size = sdm_to_le64(peer.ram_size);
-    c.window_base = sdm_to_le64(peer.window.size ? base + peer.window.offset
-                                                 : 0);
-    c.window_size = sdm_to_le64(peer.window.size);
+    if (size && peer.window.size) {
+        c.window_base = sdm_to_le64(base + peer.window.offset);
+        c.window_size = sdm_to_le64(peer.window.size);
+    }
     memcpy(c.peer_name, peer.name, sizeof(c.peer_name));
     memcpy(data, &c, sizeof(c));
 }
