@@ -7,6 +7,7 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,9 @@ from guest import Guest, KERNEL, image                        # noqa: E402
 from machine import Trouble, terminate_politely, wait_for   # noqa: E402
 
 CASES = []
+
+# A last resort, far above what any case takes: none may hold up the others.
+CASE_LIMIT_S = 900
 
 
 class Skip(Exception):
@@ -324,13 +328,22 @@ def _show(machine):
             print("\n".join("    " + line for line in lines))
 
 
+def _too_long(_signal, _frame):
+    raise Trouble(f"no end after {CASE_LIMIT_S} s: an event did not come")
+
+
 def _run(function):
     """Run one case: True passed, False failed, None skipped."""
     name = function.__name__
     start = time.monotonic()
+    signal.signal(signal.SIGALRM, _too_long)
     try:
         with Stage() as stage:
-            function(stage)
+            signal.alarm(CASE_LIMIT_S)
+            try:
+                function(stage)
+            finally:
+                signal.alarm(0)
     except (Skip, host.Unavailable) as e:
         print(f"SKIP: {name}: {e}", flush=True)
         return None
