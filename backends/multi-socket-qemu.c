@@ -10,6 +10,7 @@
 #include "qom/object_interfaces.h"
 #include "hw/qdev-core.h"
 #include "sysemu/runstate.h"
+#include "sysemu/runstate-action.h"
 #include "sysemu/sysemu.h"
 #include "backends/multi-socket-qemu.h"
 #include "backends/sdm-report-qemu.h"
@@ -46,10 +47,12 @@ struct MultiSocket {
     uint32_t slave_id;
 
     bool complete;
+    bool closing;
     bool started;
     uint32_t features;
     Notifier machine_done;
     Notifier exit;
+    Notifier shutdown;
     QEMUBH *start_bh;
     QLIST_HEAD(, MultiSocketClient) clients;
 
@@ -400,6 +403,11 @@ uint32_t multi_socket_request(MultiSocket *s, uint32_t id, uint16_t type,
         sdm_text_add(why, "only the master can do that");
         return SDM_ERR_DENIED;
     }
+    if (s->closing) {
+        sdm_text_init(why);
+        sdm_text_add(why, "the master shuts down");
+        return SDM_ERR_GONE;
+    }
     status = sdm_hub_request(&s->hub, id, type, window, &seq, why);
     if (status != SDM_OK) {
         return status;
@@ -662,6 +670,26 @@ static void multi_socket_exit(Notifier *n, void *data)
     multi_socket_unlisten(container_of(n, MultiSocket, exit));
 }
 
+static void end_requests(MultiSocket *s, const char *text)
+{
+    Request *r, *next;
+
+    QLIST_FOREACH_SAFE(r, &s->requests, next, next) {
+        request_end(r, SDM_ERR_GONE, text, -1, 0);
+    }
+}
+
+/* The end of QEMU waits for the monitor's commands; no timer runs by then. */
+static void multi_socket_shutdown(Notifier *n, void *data)
+{
+    MultiSocket *s = container_of(n, MultiSocket, shutdown);
+
+    if (shutdown_action != SHUTDOWN_ACTION_PAUSE) {
+        s->closing = true;
+        end_requests(s, "the master shuts down");
+    }
+}
+
 static void multi_socket_complete(UserCreatable *uc, Error **errp)
 {
     MultiSocket *s = MULTI_SOCKET(uc);
@@ -707,6 +735,8 @@ static void multi_socket_complete(UserCreatable *uc, Error **errp)
         s->listen_fd = fd;
         s->exit.notify = multi_socket_exit;
         qemu_add_exit_notifier(&s->exit);
+        s->shutdown.notify = multi_socket_shutdown;
+        qemu_register_shutdown_notifier(&s->shutdown);
     }
     s->complete = true;
     s->machine_done.notify = multi_socket_machine_done;
@@ -733,7 +763,6 @@ static void multi_socket_instance_init(Object *obj)
 static void multi_socket_finalize(Object *obj)
 {
     MultiSocket *s = MULTI_SOCKET(obj);
-    Request *r, *next;
     unsigned i;
 
     if (s->machine_done.notify) {
@@ -742,9 +771,7 @@ static void multi_socket_finalize(Object *obj)
     if (s->start_bh) {
         qemu_bh_delete(s->start_bh);
     }
-    QLIST_FOREACH_SAFE(r, &s->requests, next, next) {
-        request_end(r, SDM_ERR_GONE, "the socket was deleted", -1, 0);
-    }
+    end_requests(s, "the socket was deleted");
     for (i = 0; i < SDM_HUB_CONNS; i++) {
         if (s->conns[i].fd >= 0) {
             conn_close(&s->conns[i]);
@@ -752,6 +779,7 @@ static void multi_socket_finalize(Object *obj)
     }
     if (s->exit.notify) {
         qemu_remove_exit_notifier(&s->exit);
+        notifier_remove(&s->shutdown);
     }
     multi_socket_unlisten(s);
     if (s->fd >= 0) {
