@@ -141,7 +141,8 @@ class Qemu:
     irqs    levels of the intercepted interrupt lines, by number
     """
 
-    def __init__(self, name, args, arch="arm", accel="qtest", limits=()):
+    def __init__(self, name, args, arch="arm", accel="qtest", limits=(),
+                 pass_fds=()):
         self.name = name
         self.events = []
         self.errors = ""
@@ -167,7 +168,7 @@ class Qemu:
         self.process = subprocess.Popen(
             self.argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, bufsize=0,
-            pass_fds=[other.fileno() for other in far],
+            pass_fds=[*pass_fds, *(other.fileno() for other in far)],
             preexec_fn=_before_exec(os.getpid(), limits))
         for other in far:
             other.close()
