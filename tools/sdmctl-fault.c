@@ -267,8 +267,9 @@ static gboolean wrong_state(struct attack *a, GError **error)
     }
     memset(&msg, 0, sizeof(msg));
     msg.type = SDM_WIRE_STATE;
-    msg.u.state.state = SDM_STATE_CRASHED;
-    return send_msg(a, "STATE crashed while waiting", &msg, error) &&
+    msg.u.state.state = SDM_STATE_BOOTING;
+    return send_msg(a, "STATE booting, which is the master's to say", &msg,
+                    error) &&
            receive_all(a, error);
 }
 

@@ -283,7 +283,7 @@ FAULTS = {
     "version": "the master speaks protocol versions 1 to 1, the peer 2 to 3: "
                "use the same qemu-sdm on both sides",
     "second-hello": "must not send messages of type 1",
-    "wrong-state": "says that it is crashed, but it was waiting",
+    "wrong-state": "malformed",
 }
 
 
