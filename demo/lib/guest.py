@@ -111,6 +111,8 @@ class Guest(Machine):
         if data:
             new = data.decode(errors="replace").replace("\r", "")
             self.text += new
+            *lines, self.partial = (self.partial + new).split("\n")
+            self.lines += lines
             if self.echo:
                 self.echo(new)
 

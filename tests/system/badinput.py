@@ -161,7 +161,7 @@ def isa_without_entry(stage):
 @case
 def too_few_huge_pages(stage):
     """how many are missing, and how to reserve them"""
-    with host.huge_pages(4):
+    with stage.huge_pages(8 * MIB):
         refused(changed(master_line(stage), ("windows=128M",
                                              "hugetlbsize=2M")),
                 r"too few huge pages: 192 MiB need 96 pages of 2 MiB, \d+ are "

@@ -3,6 +3,7 @@
 the look at what a case leaves behind."""
 
 import argparse
+import contextlib
 import json
 import os
 import selectors
@@ -60,7 +61,7 @@ class Stage:
         self.peers = []
         self.mounts = []
         self.folder = tempfile.mkdtemp(prefix="sdm-")
-        self.before = {"huge pages": _huge_pages(), "shm": _shm()}
+        self.shm = _shm()
         return self
 
     def __exit__(self, kind, error, _):
@@ -75,13 +76,19 @@ class Stage:
         left = os.listdir(self.folder)
         shutil.rmtree(self.folder)
         if not error:
-            left += [name for name in _shm() if name not in
-                     self.before["shm"]]
-            after = _huge_pages()
-            if after != self.before["huge pages"]:
-                left.append(f"huge pages: {self.before['huge pages']} before, "
-                            f"{after} after")
+            left += _shm() - self.shm
             check(not left, f"left behind: {', '.join(left)}")
+
+    @contextlib.contextmanager
+    def huge_pages(self, size):
+        """Huge pages for so many bytes; at the end, when nobody uses them any
+        more, all must be free again."""
+        with host.huge_pages(host.huge_pages_needed(size)):
+            before = _huge_pages()
+            yield
+            after = _huge_pages()
+            check(after == before, f"huge pages: {before} before, {after} "
+                  "after (total, free, reserved, surplus)")
 
     def path(self, name):
         """A name in the stage's folder."""
@@ -241,6 +248,8 @@ class Peer:
         need(program, "make")
         self.name = name
         self.said = []
+        self.lines = []         # of a console, which it has not
+        self.partial = ""
         self.errors = ""
         self.closed = False
         self.process = subprocess.Popen(

@@ -42,7 +42,7 @@ def letter(stage, order):
 
 def example(stage, order):
     """The letter's example, up to the slave's shell."""
-    with host.huge_pages(host.huge_pages_needed(lines.LETTER_SIZE)):
+    with stage.huge_pages(lines.LETTER_SIZE):
         master, slave = letter(stage, order)
         free = host.meminfo()["HugePages_Free"]
         master.must("cd /root")
