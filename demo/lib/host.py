@@ -49,37 +49,36 @@ def huge_pages(count, waiting=lambda: None):
     One user at a time: the lock is the one that the programs of tests/host
     take. waiting() is called if somebody else has it.
     """
+    info = meminfo()
     if not huge_page_size():
         raise Unavailable("this kernel has no huge pages")
-    try:
-        lock = os.open(NR_HUGEPAGES, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as e:
-        raise Unavailable(f"{NR_HUGEPAGES}: {e.strerror}") from e
+    if not os.access(NR_HUGEPAGES, os.W_OK):
+        if info["HugePages_Free"] - info["HugePages_Rsvd"] < count:
+            raise Unavailable(f"{count} huge pages are needed, and this user "
+                              f"may not write to {NR_HUGEPAGES}")
+        yield
+        return
+    lock = os.open(NR_HUGEPAGES, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
             fcntl.flock(lock, fcntl.LOCK_EX)
-        info = meminfo()
-        before = info["HugePages_Total"]
+        before = meminfo()["HugePages_Total"]
         try:
             _write_nr_hugepages(before + count)
         except OSError as e:
-            if info["HugePages_Free"] - info["HugePages_Rsvd"] >= count:
-                yield
-                return
-            raise Unavailable(f"cannot reserve huge pages: {NR_HUGEPAGES}: "
-                              f"{e.strerror}") from e
+            raise Unavailable(f"{NR_HUGEPAGES}: {e.strerror}") from e
+        got = meminfo()["HugePages_Total"] - before
         try:
-            got = meminfo()["HugePages_Total"] - before
             if got < count:
                 raise Unavailable(
                     f"the kernel has {got} of the {count} huge pages of "
                     f"{huge_page_size() >> 10} kB that are needed")
             yield
         finally:
-            _write_nr_hugepages(meminfo()["HugePages_Total"] - count)
+            _write_nr_hugepages(meminfo()["HugePages_Total"] - got)
     finally:
         os.close(lock)
 
