@@ -167,10 +167,14 @@ def record(entry, dtb=0, dtb_size=0, args=(0, 0xffffffff), machine=EM_ARM,
 
 class Pair:
     """A ring pair, seen from one side. Nothing is checked: tests break rules.
+
+    Indexes are read and written as whole words of a little-endian host: the
+    other side looks at any moment, and struct.pack_into() writes zeros first.
     """
 
     def __init__(self, fd, kick, wait, master):
         self.memory = mmap.mmap(fd, RING_BYTES)
+        self.words = memoryview(self.memory).cast("I")
         self.kick_fd, self.wait_fd = kick, wait
         self.tx = 128 + (128 + 32 * SLOTS) * (TO_SLAVE if master
                                               else TO_MASTER)
@@ -179,11 +183,11 @@ class Pair:
 
     def get(self, offset):
         """A 32-bit field."""
-        return struct.unpack_from("<I", self.memory, offset)[0]
+        return self.words[offset // 4]
 
     def set(self, offset, value):
         """Set a 32-bit field."""
-        struct.pack_into("<I", self.memory, offset, value & 0xffffffff)
+        self.words[offset // 4] = value & 0xffffffff
 
     # fields of a direction
     head = staticmethod(lambda ring: ring)
@@ -262,6 +266,7 @@ class Pair:
 
     def close(self):
         """Unmap it; the fds are the owner's."""
+        self.words.release()
         self.memory.close()
 
 
