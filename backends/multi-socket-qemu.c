@@ -272,9 +272,10 @@ static void hub_event(void *opaque, const struct sdm_hub_event *ev)
     }
 }
 
-void multi_socket_counters(MultiSocket *s, uint32_t id, uint64_t *sent,
-                           uint64_t *taken, uint64_t *refused)
+static void hub_counters(void *opaque, uint32_t id, uint64_t *sent,
+                         uint64_t *taken, uint64_t *refused)
 {
+    MultiSocket *s = opaque;
     MultiSocketClient *c;
 
     *sent = *taken = *refused = 0;
@@ -283,12 +284,6 @@ void multi_socket_counters(MultiSocket *s, uint32_t id, uint64_t *sent,
             c->counters(c, id, sent, taken, refused);
         }
     }
-}
-
-static void hub_counters(void *opaque, uint32_t id, uint64_t *sent,
-                         uint64_t *taken, uint64_t *refused)
-{
-    multi_socket_counters(opaque, id, sent, taken, refused);
 }
 
 static const struct sdm_hub_ops hub_ops = {

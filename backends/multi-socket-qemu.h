@@ -111,10 +111,6 @@ void multi_socket_slave(MultiSocket *s, uint16_t machine, uint64_t ram_base,
 /** multi_socket_link() - the slave's link, to answer and report; else NULL. */
 struct sdm_link *multi_socket_link(MultiSocket *s);
 
-/** multi_socket_counters() - master: signals of slave @id, over all clients. */
-void multi_socket_counters(MultiSocket *s, uint32_t id, uint64_t *sent,
-                           uint64_t *taken, uint64_t *refused);
-
 /** multi_socket_set_observer() - @f hears the events of every master. */
 void multi_socket_set_observer(void (*f)(MultiSocket *s,
                                          const struct sdm_hub_event *ev));

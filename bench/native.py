@@ -29,7 +29,8 @@ T_HELLO, T_WELCOME, T_ERROR, T_BOOT, _, _, T_GET_DTB, T_ANSWER, T_DTB, \
 
 RING_SLOTS = 256
 RING_HEAD = 128
-RING_BYTES = RING_HEAD + 2 * (128 + 32 * RING_SLOTS)
+RING_ONE = 128 + 41 * RING_SLOTS
+RING_BYTES = RING_HEAD + 2 * RING_ONE
 FEATURES = 1 << 0 | 1 << 1      # INTERRUPT, BOOT
 PAGE = 4096
 
@@ -59,9 +60,9 @@ def sealed_memfd(name, size):
 def ring_pair():
     """An empty pair of signal rings (include/sdm/ring.h)."""
     fd = sealed_memfd("ring", RING_BYTES)
-    os.pwrite(fd, struct.pack("<III", 0x524d4453, 1, RING_SLOTS), 0)
+    os.pwrite(fd, struct.pack("<III", 0x524d4453, 2, RING_SLOTS), 0)
     for ring in range(2):
-        at = RING_HEAD + ring * (128 + 32 * RING_SLOTS)
+        at = RING_HEAD + ring * RING_ONE
         os.pwrite(fd, struct.pack("<II", 0, 0xffffffff), at)
     return fd
 

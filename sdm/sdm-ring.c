@@ -54,31 +54,44 @@ int sdm_ring_pair_check(const struct sdm_ring_pair *pair)
 
 void sdm_ring_end_init(struct sdm_ring_end *end, struct sdm_ring *ring)
 {
+    memset(end, 0, sizeof(*end));
     end->ring = ring;
-    end->index = 0;
+}
+
+static unsigned slot(uint32_t index)
+{
+    return index & (SDM_RING_SLOTS - 1);
+}
+
+int sdm_ring_full(struct sdm_ring_end *end)
+{
+    struct sdm_ring *ring = end->ring;
+
+    end->full = end->index - load(&ring->tail) == SDM_RING_SLOTS;
+    if (end->full) {
+        store(&ring->space_event, end->index - SDM_RING_SLOTS);
+        full_barrier();
+        end->full = end->index - load(&ring->tail) == SDM_RING_SLOTS;
+    }
+    return end->full;
 }
 
 int sdm_ring_put(struct sdm_ring_end *end, const struct sdm_signal *sig,
-                 int *kick)
+                 uint64_t stamp, int *kick)
 {
     struct sdm_ring *ring = end->ring;
     uint32_t head = end->index;
-    uint32_t used = head - load(&ring->tail);
 
     *kick = 0;
-    if (used == SDM_RING_SLOTS) {
-        store(&ring->space_event, head - SDM_RING_SLOTS);
-        full_barrier();
-        used = head - load(&ring->tail);
-        if (used == SDM_RING_SLOTS) {
-            return -EAGAIN;
-        }
+    if (sdm_ring_full(end)) {
+        return -EAGAIN;
     }
-    if (used > SDM_RING_SLOTS) {
+    if (head - load(&ring->tail) > SDM_RING_SLOTS) {
         return -EPROTO;
     }
 
-    memcpy(&ring->slots[head & (SDM_RING_SLOTS - 1)], sig, sizeof(*sig));
+    memcpy(&ring->slots[slot(head)], sig, sizeof(*sig));
+    ring->stamp[slot(head)] = sdm_to_le64(stamp);
     end->index = head + 1;
     store(&ring->head, head + 1);
     full_barrier();
@@ -86,36 +99,126 @@ int sdm_ring_put(struct sdm_ring_end *end, const struct sdm_signal *sig,
     return 0;
 }
 
-int sdm_ring_peek(struct sdm_ring_end *end, struct sdm_signal *sig)
+int sdm_ring_status(const struct sdm_ring_end *end, uint32_t index)
 {
-    struct sdm_ring *ring = end->ring;
-    uint32_t tail = end->index;
-    uint32_t used = load(&ring->head) - tail;
+    uint32_t used = end->index - load(&end->ring->tail);
+    uint8_t status;
 
-    if (used == 0) {
-        store(&ring->event, tail);
-        full_barrier();
-        used = load(&ring->head) - tail;
-        if (used == 0) {
-            return 0;
-        }
-    }
     if (used > SDM_RING_SLOTS) {
         return -EPROTO;
     }
-    memcpy(sig, &ring->slots[tail & (SDM_RING_SLOTS - 1)], sizeof(*sig));
+    if (used >= end->index - index) {
+        return -EAGAIN;
+    }
+    status = __atomic_load_n(&end->ring->status[slot(index)],
+                             __ATOMIC_RELAXED);
+    return status < SDM_ERRS ? status : SDM_ERR_INTERNAL;
+}
+
+int sdm_ring_watch(struct sdm_ring_end *end, uint32_t index)
+{
+    if (!end->full || !sdm_ring_full(end)) {
+        store(&end->ring->space_event, index);
+        full_barrier();
+    }
+    return sdm_ring_status(end, index);
+}
+
+int sdm_ring_passed(const struct sdm_ring_end *end, uint32_t index)
+{
+    return (int32_t)(load(&end->ring->tail) - index) > 0;
+}
+
+int sdm_ring_ready(const struct sdm_ring_end *end)
+{
+    return load(&end->ring->head) !=
+           __atomic_load_n(&end->index, __ATOMIC_RELAXED);
+}
+
+int sdm_ring_peek(struct sdm_ring_end *end, struct sdm_signal *sig)
+{
+    struct sdm_ring *ring = end->ring;
+    uint32_t unread = load(&ring->head) - end->index;
+
+    if (unread == 0) {
+        store(&ring->event, end->index);
+        full_barrier();
+        unread = load(&ring->head) - end->index;
+        if (unread == 0) {
+            return 0;
+        }
+    }
+    if (unread + (end->index - end->done) > SDM_RING_SLOTS ||
+        unread > SDM_RING_SLOTS) {
+        return -EPROTO;
+    }
+    memcpy(sig, &ring->slots[slot(end->index)], sizeof(*sig));
     return 1;
 }
 
-void sdm_ring_drop(struct sdm_ring_end *end, int *kick)
+static uint32_t held_bit(uint32_t index)
 {
-    struct sdm_ring *ring = end->ring;
-    uint32_t tail = end->index;
+    return 1u << slot(index) % 32;
+}
 
-    end->index = tail + 1;
-    store(&ring->tail, tail + 1);
+static uint32_t *held_word(struct sdm_ring_end *end, uint32_t index)
+{
+    return &end->held[slot(index) / 32];
+}
+
+void sdm_ring_hold(struct sdm_ring_end *end)
+{
+    *held_word(end, end->index) |= held_bit(end->index);
+    __atomic_store_n(&end->index, end->index + 1, __ATOMIC_RELAXED);
+}
+
+static void set_status(struct sdm_ring_end *end, uint32_t index,
+                       uint32_t status)
+{
+    __atomic_store_n(&end->ring->status[slot(index)], (uint8_t)status,
+                     __ATOMIC_RELAXED);
+}
+
+/* Publish all that is released and has nothing held before it. */
+static int advance(struct sdm_ring_end *end)
+{
+    uint32_t from = end->done;
+
+    while (end->done != end->index &&
+           !(*held_word(end, end->done) & held_bit(end->done))) {
+        end->done++;
+    }
+    if (end->done == from) {
+        return 0;
+    }
+    store(&end->ring->tail, end->done);
     full_barrier();
-    *kick = load(&ring->space_event) == tail;
+    return load(&end->ring->space_event) - from < end->done - from;
+}
+
+void sdm_ring_drop(struct sdm_ring_end *end, uint32_t status, int *kick)
+{
+    set_status(end, end->index, status);
+    __atomic_store_n(&end->index, end->index + 1, __ATOMIC_RELAXED);
+    *kick = advance(end);
+}
+
+void sdm_ring_release(struct sdm_ring_end *end, uint32_t status, int *kick)
+{
+    set_status(end, end->done, status);
+    *held_word(end, end->done) &= ~held_bit(end->done);
+    *kick = advance(end);
+}
+
+int sdm_ring_holds(const struct sdm_ring_end *end)
+{
+    return end->done != end->index;
+}
+
+uint64_t sdm_ring_stamp(const struct sdm_ring_end *end, uint32_t index)
+{
+    return sdm_from_le64(__atomic_load_n(&end->ring->stamp[slot(index)],
+                                         __ATOMIC_RELAXED));
 }
 
 uint32_t sdm_ring_used(const struct sdm_ring_end *end)

@@ -83,7 +83,7 @@ static void ring_readable(evutil_socket_t fd, short what, void *opaque)
         if (ret == 0) {
             return;
         }
-        sdm_ring_drop(&ring->rx, &wanted);
+        sdm_ring_drop(&ring->rx, SDM_OK, &wanted);
         if (wanted) {
             kick(ring);
         }
@@ -165,7 +165,7 @@ uint32_t sdmctl_ring_send(struct sdmctl_ring *ring,
     if (ring->is_broken) {
         return SDM_ERR_GONE;
     }
-    ret = sdm_ring_put(&ring->tx, sig, &wanted);
+    ret = sdm_ring_put(&ring->tx, sig, g_get_monotonic_time() * 1000, &wanted);
     if (ret == -EAGAIN) {
         return SDM_ERR_BUSY;
     }

@@ -2,6 +2,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
+#include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
 #include "hw/qdev-properties.h"
@@ -117,6 +118,7 @@ void sdm_port_unrealize(SdmPort *port)
     uint32_t i;
 
     SDM_COMM_GET_CLASS(port->comm)->detach(port->comm, port);
+    memset(port->changed, 0, sizeof(port->changed));
     port->comm->users--;
     object_unref(OBJECT(port->comm));
     port->comm = NULL;
@@ -134,13 +136,14 @@ void sdm_port_finalize(SdmPort *port)
     uint32_t i;
 
     g_free(port->comm_id);
+    g_free(port->saved);
     for (i = 0; i < SDM_SIGNAL_TYPES; i++) {
         g_free(port->signal_ids[i]);
     }
 }
 
-uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
-                       void *token)
+static uint32_t port_send(SdmPort *port, const struct sdm_signal *sig,
+                          void *token)
 {
     uint32_t type = sdm_from_le32(sig->type);
     uint32_t target = sdm_from_le16(sig->target);
@@ -148,16 +151,14 @@ uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
     uint32_t status;
     SdmSignal *signal;
 
-    trace_sdm_port_send(port->comm_id, type, target,
-                        sdm_from_le64(sig->payload[0]),
-                        sdm_from_le64(sig->payload[1]));
     if (sig->flags & ~sdm_to_le32(SDM_SIGNAL_F_ACK)) {
         return SDM_ERR_INVAL;
     }
     if (type >= SDM_SIGNAL_TYPES || !port->signals[type]) {
         return SDM_ERR_UNSUPPORTED;
     }
-    if (!port->master && target != SDM_ID_MASTER) {
+    if ((!port->master && target != SDM_ID_MASTER) ||
+        type == SDM_SIGNAL_STATE) {
         return SDM_ERR_DENIED;
     }
     signal = port->signals[type];
@@ -168,17 +169,119 @@ uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
         }
     }
     copy.source = sdm_to_le16(sdm_port_id(port));
-    return SDM_COMM_GET_CLASS(port->comm)->send(port->comm, port, &copy);
+    return SDM_COMM_GET_CLASS(port->comm)->send(port->comm, port, &copy,
+                                                token);
+}
+
+uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
+                       void *token)
+{
+    uint32_t type = sdm_from_le32(sig->type);
+    uint32_t status = port_send(port, sig, token);
+
+    trace_sdm_port_send(port->comm_id, type, sdm_from_le16(sig->target),
+                        sdm_from_le64(sig->payload[0]),
+                        sdm_from_le64(sig->payload[1]), status);
+    if (type < SDM_SIGNAL_TYPES && status != SDM_FULL) {
+        if (status == SDM_OK || status == SDM_PENDING) {
+            port->counts[type].sent++;
+        } else {
+            port->counts[type].refused++;
+        }
+    }
+    return status;
+}
+
+static SdmLanes *port_lanes(SdmPort *port)
+{
+    return SDM_COMM_GET_CLASS(port->comm)->lanes(port->comm, port);
+}
+
+/* The latest state of each peer that changed, as a signal, if it is offered. */
+static void tell_changes(SdmPort *port)
+{
+    bool told = false;
+    uint32_t id;
+
+    for (id = 0; id <= SDM_MAX_SLAVES; id++) {
+        uint64_t bit = 1ull << id % 64;
+        struct sdm_signal sig = {
+            .type = sdm_to_le32(SDM_SIGNAL_STATE),
+            .source = sdm_to_le16(id),
+        };
+        SdmPeerInfo peer;
+
+        if (!(port->changed[id / 64] & bit)) {
+            continue;
+        }
+        sdm_port_peer(port, id, &peer);
+        sig.target = sdm_to_le16(sdm_port_id(port));
+        sig.payload[0] = sdm_to_le64(peer.state);
+        switch (port->ops->receive(port, &sig)) {
+        case SDM_NO_ROOM:
+            goto out;
+        case SDM_HELD:
+            port->counts[SDM_SIGNAL_STATE].waiting++;
+            break;
+        case SDM_TAKEN:
+            port->counts[SDM_SIGNAL_STATE].taken++;
+            break;
+        }
+        port->changed[id / 64] &= ~bit;
+        told = true;
+    }
+out:
+    if (told && port->ops->received) {
+        port->ops->received(port);
+    }
+}
+
+void sdm_port_changed(SdmPort *port, uint32_t id)
+{
+    trace_sdm_port_changed(port->comm_id, id);
+    if (port->features & (1u << SDM_SIGNAL_STATE)) {
+        port->changed[id / 64] |= 1ull << id % 64;
+        tell_changes(port);
+    }
+    port->ops->peer(port, id);
 }
 
 void sdm_port_resume(SdmPort *port)
 {
-    SDM_COMM_GET_CLASS(port->comm)->resume(port->comm, port);
+    tell_changes(port);
+    sdm_lanes_resume(port_lanes(port));
+}
+
+void sdm_port_taken(SdmPort *port, const struct sdm_signal *sig)
+{
+    uint32_t type = sdm_from_le32(sig->type);
+
+    if (type == SDM_SIGNAL_STATE) {
+        port->counts[type].waiting--;
+        port->counts[type].taken++;
+    } else {
+        sdm_lanes_taken(port_lanes(port), sdm_from_le16(sig->source), type);
+    }
+}
+
+void sdm_port_quiet(SdmPort *port, bool on)
+{
+    sdm_lanes_quiet(port_lanes(port), on);
+}
+
+void sdm_port_poll(SdmPort *port)
+{
+    SdmLanes *lanes = port_lanes(port);
+
+    if (sdm_lanes_service(lanes)) {
+        lanes->ops->schedule(lanes);
+    }
 }
 
 void sdm_port_reset(SdmPort *port)
 {
-    SDM_COMM_GET_CLASS(port->comm)->reset(port->comm, port);
+    memset(port->changed, 0, sizeof(port->changed));
+    sdm_lanes_reset(port_lanes(port));
 }
 
 uint32_t sdm_port_id(SdmPort *port)
@@ -196,11 +299,75 @@ bool sdm_port_region(SdmPort *port, uint64_t *base, uint64_t *size)
     return SDM_COMM_GET_CLASS(port->comm)->region(port->comm, base, size);
 }
 
+void sdm_port_stats(SdmPort *port, uint32_t id, SdmStats *stats)
+{
+    sdm_lanes_stats(port_lanes(port), id, stats);
+}
+
 void sdm_port_peer(SdmPort *port, uint32_t id, SdmPeerInfo *info)
 {
     memset(info, 0, sizeof(*info));
     SDM_COMM_GET_CLASS(port->comm)->peer(port->comm, port, id, info);
 }
+
+/* A channel between machines has no lanes that could be saved. */
+
+static int port_pre_save(void *opaque)
+{
+    SdmPort *port = opaque;
+    GByteArray *image = g_byte_array_new();
+
+    sdm_lanes_save(port_lanes(port), image);
+    g_free(port->saved);
+    port->saved_size = image->len;
+    port->saved = g_byte_array_free(image, false);
+    return 0;
+}
+
+static int port_post_save(void *opaque)
+{
+    SdmPort *port = opaque;
+
+    g_clear_pointer(&port->saved, g_free);
+    return 0;
+}
+
+static int port_post_load(void *opaque, int version_id)
+{
+    SdmPort *port = opaque;
+    Error *err = NULL;
+    int ret = sdm_lanes_load(port_lanes(port), port->saved, port->saved_size,
+                             &err);
+
+    g_clear_pointer(&port->saved, g_free);
+    if (ret < 0) {
+        error_reportf_err(err, "comm=%s: ", port->comm_id);
+    }
+    return ret;
+}
+
+static bool size_valid(void *opaque, int version_id)
+{
+    SdmPort *port = opaque;
+
+    return port->saved_size <= (SDM_MAX_SLAVES + 1) * 2 * SDM_RING_BYTES;
+}
+
+const VMStateDescription sdm_port_vmstate = {
+    .name = "sdm-port",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .pre_save = port_pre_save,
+    .post_save = port_post_save,
+    .post_load = port_post_load,
+    .fields = (VMStateField[]) {
+        VMSTATE_UINT32(saved_size, SdmPort),
+        VMSTATE_VALIDATE("size of the saved signals", size_valid),
+        VMSTATE_VBUFFER_ALLOC_UINT32(saved, SdmPort, 1, NULL, saved_size),
+        VMSTATE_UINT64_ARRAY(changed, SdmPort, 2),
+        VMSTATE_END_OF_LIST()
+    },
+};
 
 /*
  * Properties. signals[N] are plain properties, all there from the start: with

@@ -3,17 +3,17 @@
  * Ports and channels. A port is the part that all SDM devices have in common:
  * the signals that it offers and the channel it is attached to. A channel
  * (sdm-communication-*) carries signals between the ports of one QEMU or of
- * several. All calls: main loop, big lock; no callback re-enters its caller
- * but for SdmPortOps.receive, which may call sdm_port_send().
+ * several. All calls need the big lock; the callbacks may come from any thread
+ * (an iothread, a vCPU that sends or looks).
  */
 #ifndef SDM_COMM_H
 #define SDM_COMM_H
 
 #include "qom/object.h"
+#include "hw/misc/sdm-lane.h"
+#include "migration/vmstate.h"
 #include "sdm/sdm-text.h"
 #include "sdm/sdm-window.h"
-
-typedef struct SdmPort SdmPort;
 
 /* sdm_port_send(): accepted, SdmPortOps.done will tell. */
 #define SDM_PENDING UINT32_MAX
@@ -53,20 +53,42 @@ typedef struct SdmPeerInfo {
     char name[SDM_NAME_MAX + 1];
 } SdmPeerInfo;
 
+/* What a device says to a signal. */
+typedef enum SdmTake {
+    SDM_NO_ROOM,    /* not now; it is offered again after sdm_port_resume() */
+    SDM_HELD,       /* sdm_port_taken() will tell when the guest takes it */
+    SDM_TAKEN,      /* the guest has it */
+} SdmTake;
+
 /**
  * struct SdmPortOps - a device's side
- * @receive: a signal for the guest. false: no room; it is offered again after
- *           sdm_port_resume()
+ * @receive: a signal for the guest
+ * @received: there were some, and it was the last for now; may be NULL
  * @space:   after SDM_FULL from sdm_port_send(): try again
  * @done:    a pending send with @token has ended
  * @peer:    the state of peer @id changed
  */
 typedef struct SdmPortOps {
-    bool (*receive)(SdmPort *port, const struct sdm_signal *sig);
+    SdmTake (*receive)(SdmPort *port, const struct sdm_signal *sig);
+    void (*received)(SdmPort *port);
     void (*space)(SdmPort *port);
     void (*done)(SdmPort *port, void *token, uint32_t status);
     void (*peer)(SdmPort *port, uint32_t id);
 } SdmPortOps;
+
+/**
+ * struct SdmCounts - signals of one type, seen from the device
+ * @sent:    by the guest; with SDM_OK, or on their way to an answer
+ * @taken:   by the guest
+ * @waiting: in the device, not taken yet
+ * @refused: the guest's, ended with an error, and others', not offered here
+ */
+typedef struct SdmCounts {
+    uint64_t sent;
+    uint64_t taken;
+    uint64_t waiting;
+    uint64_t refused;
+} SdmCounts;
 
 struct SdmPort {
     const SdmPortOps *ops;
@@ -79,6 +101,10 @@ struct SdmPort {
     uint32_t features;
     char *signal_ids[SDM_SIGNAL_TYPES];
     SdmSignal *signals[SDM_SIGNAL_TYPES];   /* by type */
+    SdmCounts counts[SDM_SIGNAL_TYPES];
+    uint64_t changed[2];    /* by id: STATE signals that are due */
+    uint32_t saved_size;    /* sdm_port_vmstate */
+    uint8_t *saved;
 };
 
 struct SdmComm {
@@ -86,15 +112,18 @@ struct SdmComm {
     unsigned users;         /* ports attached */
 };
 
+typedef struct MultiSocket MultiSocket;
+
 /**
  * struct SdmCommClass - a kind of channel
  * @attach: @port joins; false with @errp
  * @detach: it leaves; nothing of it is called any more
- * @send:   SDM_OK taken; SDM_FULL; SDM_ERR_*
- * @resume: @port has room again
- * @reset:  @port's machine starts anew: drop what waits for it
+ * @lanes:  of @port, which is attached
+ * @send:   SDM_OK, SDM_PENDING, SDM_FULL, SDM_ERR_*
  * @id:     @port's own id, or UINT32_MAX
  * @peer:   false: no such id
+ * @port:   the @n-th port that is attached, or NULL
+ * @socket: what it goes over; NULL: none
  * @region: shared memory in this guest's address space; false: none
  * @lifecycle: ask slave @id (SDM_WIRE_*); SDM_PENDING or SDM_ERR_*. @window is
  *          what BOOT maps and where GET_DTB puts the tree
@@ -103,13 +132,14 @@ struct SdmCommClass {
     ObjectClass parent_class;
     bool (*attach)(SdmComm *comm, SdmPort *port, Error **errp);
     void (*detach)(SdmComm *comm, SdmPort *port);
+    SdmLanes *(*lanes)(SdmComm *comm, SdmPort *port);
     uint32_t (*send)(SdmComm *comm, SdmPort *port,
-                     const struct sdm_signal *sig);
-    void (*resume)(SdmComm *comm, SdmPort *port);
-    void (*reset)(SdmComm *comm, SdmPort *port);
+                     const struct sdm_signal *sig, void *token);
     uint32_t (*id)(SdmComm *comm, SdmPort *port);
     uint32_t (*num_slaves)(SdmComm *comm, SdmPort *port);
     bool (*peer)(SdmComm *comm, SdmPort *port, uint32_t id, SdmPeerInfo *info);
+    SdmPort *(*port)(SdmComm *comm, unsigned n);
+    MultiSocket *(*socket)(SdmComm *comm);
     bool (*region)(SdmComm *comm, uint64_t *base, uint64_t *size);
     uint32_t (*lifecycle)(SdmComm *comm, SdmPort *port, uint32_t id,
                           uint16_t request, const struct sdm_window *window,
@@ -155,15 +185,36 @@ uint32_t sdm_port_send(SdmPort *port, const struct sdm_signal *sig,
 /** sdm_port_resume() - the device has room for signals again. */
 void sdm_port_resume(SdmPort *port);
 
+/** sdm_port_taken() - the guest took @sig, the oldest that was SDM_HELD. */
+void sdm_port_taken(SdmPort *port, const struct sdm_signal *sig);
+
+/**
+ * sdm_port_quiet() - the guest wants no interrupt for signals: it looks by
+ * itself, and each time sdm_port_poll() is called. Off, at first.
+ */
+void sdm_port_quiet(SdmPort *port, bool on);
+
+/** sdm_port_poll() - look for signals and answers now. */
+void sdm_port_poll(SdmPort *port);
+
+/** sdm_port_changed() - from a channel: the state of peer @id changed. */
+void sdm_port_changed(SdmPort *port, uint32_t id);
+
 /**
  * sdm_port_reset() - the machine was reset: its next guest shall not get the
  * signals that were meant for the last one
  */
 void sdm_port_reset(SdmPort *port);
 
+/* What the port has to be saved with the device: a VMSTATE_STRUCT of it. */
+extern const VMStateDescription sdm_port_vmstate;
+
 uint32_t sdm_port_id(SdmPort *port);
 uint32_t sdm_port_num_slaves(SdmPort *port);
 bool sdm_port_region(SdmPort *port, uint64_t *base, uint64_t *size);
+
+/** sdm_port_stats() - signals to and from peer @id. */
+void sdm_port_stats(SdmPort *port, uint32_t id, SdmStats *stats);
 
 /** sdm_port_peer() - @info is cleared if there is no such id. */
 void sdm_port_peer(SdmPort *port, uint32_t id, SdmPeerInfo *info);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sdm-communication-local: signals between the devices of one QEMU, one of them
- * the master, the others slaves with ids in the order of their creation. Each
- * receiver has a queue as long as a ring of the socket channel, and the same
- * rules hold: order kept per sender, none lost, BUSY when a queue is full.
+ * the master, the others slaves with ids in the order of their creation. Between
+ * the master and each slave are rings like those of the socket channel, and the
+ * same code moves the signals; a kick is a bottom half.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -11,24 +11,35 @@
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
 #include "hw/misc/sdm-comm.h"
-#include "sdm/ring.h"
 
 #define TYPE_SDM_COMM_LOCAL "sdm-communication-local"
 OBJECT_DECLARE_SIMPLE_TYPE(SdmCommLocal, SDM_COMM_LOCAL)
 
+/* One device's place. */
 typedef struct Seat {
     SdmCommLocal *s;
     SdmPort *port;
-    QEMUBH *bh;             /* delivers, so that no send re-enters a device */
-    uint32_t head;
-    uint32_t count;
-    bool wanted;            /* a sender waits for space */
-    struct sdm_signal queue[SDM_RING_SLOTS];
+    SdmLanes lanes;
+    QEMUBH *bh;
 } Seat;
+
+typedef struct LocalLane {
+    SdmLane lane;
+    Seat *to;
+    struct Link *link;
+} LocalLane;
+
+/* Between the master and one slave. */
+typedef struct Link {
+    struct sdm_ring_pair pair;
+    LocalLane master;
+    LocalLane slave;
+} Link;
 
 struct SdmCommLocal {
     SdmComm parent_obj;
     Seat *seats[SDM_MAX_SLAVES + 1];    /* by id */
+    Link *links[SDM_MAX_SLAVES + 1];
 };
 
 static uint32_t seat_id(SdmCommLocal *s, SdmPort *port)
@@ -43,51 +54,93 @@ static uint32_t seat_id(SdmCommLocal *s, SdmPort *port)
     return UINT32_MAX;
 }
 
+static void link_open(SdmCommLocal *s, uint32_t id)
+{
+    Link *link = g_new0(Link, 1);
+
+    sdm_ring_pair_init(&link->pair);
+    link->master.link = link->slave.link = link;
+    link->master.to = s->seats[id];
+    link->slave.to = s->seats[SDM_ID_MASTER];
+    sdm_lane_open(&s->seats[SDM_ID_MASTER]->lanes, &link->master.lane, id,
+                  &link->pair, true);
+    sdm_lane_open(&s->seats[id]->lanes, &link->slave.lane, SDM_ID_MASTER,
+                  &link->pair, false);
+    s->links[id] = link;
+}
+
+static void link_free(void *opaque)
+{
+    g_free(opaque);
+}
+
+static void link_close(SdmCommLocal *s, uint32_t id)
+{
+    Link *link = s->links[id];
+
+    if (link) {
+        sdm_lane_close(&link->master.lane);
+        sdm_lane_close(&link->slave.lane);
+        s->links[id] = NULL;
+        /* Somebody may be in the middle of using it. */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), link_free, link);
+    }
+}
+
+static void lane_kick(SdmLane *lane)
+{
+    qemu_bh_schedule(container_of(lane, LocalLane, lane)->to->bh);
+}
+
+/* Our own memory: a saved state was tampered with. Start it anew. */
+static void lane_broken(SdmLane *lane)
+{
+    LocalLane *l = container_of(lane, LocalLane, lane);
+    SdmCommLocal *s = l->to->s;
+    uint32_t id;
+
+    for (id = 1; s->links[id] != l->link; id++) {
+    }
+    link_close(s, id);
+    link_open(s, id);
+}
+
+static void lanes_schedule(SdmLanes *lanes)
+{
+    qemu_bh_schedule(container_of(lanes, Seat, lanes)->bh);
+}
+
+static const SdmLaneOps lane_ops = {
+    .kick = lane_kick,
+    .broken = lane_broken,
+    .schedule = lanes_schedule,
+};
+
+static void seat_bh(void *opaque)
+{
+    Seat *seat = opaque;
+
+    if (sdm_lanes_service(&seat->lanes)) {
+        qemu_bh_schedule(seat->bh);
+    }
+}
+
 static void tell_all(SdmCommLocal *s, uint32_t id)
 {
     uint32_t i;
 
     for (i = 0; i <= SDM_MAX_SLAVES; i++) {
         if (i != id && s->seats[i]) {
-            s->seats[i]->port->ops->peer(s->seats[i]->port, id);
+            sdm_port_changed(s->seats[i]->port, id);
         }
-    }
-}
-
-/* Whoever was refused may have been refused by this queue. */
-static void seat_space(Seat *seat)
-{
-    SdmCommLocal *s = seat->s;
-    uint32_t i;
-
-    if (seat->wanted) {
-        seat->wanted = false;
-        for (i = 0; i <= SDM_MAX_SLAVES; i++) {
-            if (s->seats[i]) {
-                s->seats[i]->port->ops->space(s->seats[i]->port);
-            }
-        }
-    }
-}
-
-static void seat_deliver(void *opaque)
-{
-    Seat *seat = opaque;
-
-    while (seat->count &&
-           seat->port->ops->receive(seat->port, &seat->queue[seat->head])) {
-        seat->head = (seat->head + 1) % SDM_RING_SLOTS;
-        seat->count--;
-    }
-    if (seat->count < SDM_RING_SLOTS) {
-        seat_space(seat);
     }
 }
 
 static bool local_attach(SdmComm *comm, SdmPort *port, Error **errp)
 {
     SdmCommLocal *s = SDM_COMM_LOCAL(comm);
-    uint32_t id = port->master ? SDM_ID_MASTER : 1;
+    uint32_t id = port->master ? SDM_ID_MASTER : 1, i;
+    Seat *seat;
 
     while (!port->master && id <= SDM_MAX_SLAVES && s->seats[id]) {
         id++;
@@ -103,10 +156,18 @@ static bool local_attach(SdmComm *comm, SdmPort *port, Error **errp)
                    s->seats[0]->port->num_slaves, id);
         return false;
     }
-    s->seats[id] = g_new0(Seat, 1);
-    s->seats[id]->s = s;
-    s->seats[id]->port = port;
-    s->seats[id]->bh = qemu_bh_new(seat_deliver, s->seats[id]);
+    seat = g_new0(Seat, 1);
+    seat->s = s;
+    seat->port = port;
+    seat->bh = qemu_bh_new(seat_bh, seat);
+    sdm_lanes_init(&seat->lanes, &lane_ops);
+    sdm_lanes_attach(&seat->lanes, port);
+    s->seats[id] = seat;
+    for (i = 1; i <= SDM_MAX_SLAVES; i++) {
+        if (s->seats[SDM_ID_MASTER] && s->seats[i] && !s->links[i]) {
+            link_open(s, i);
+        }
+    }
     tell_all(s, id);
     return true;
 }
@@ -114,73 +175,48 @@ static bool local_attach(SdmComm *comm, SdmPort *port, Error **errp)
 static void local_detach(SdmComm *comm, SdmPort *port)
 {
     SdmCommLocal *s = SDM_COMM_LOCAL(comm);
-    uint32_t id = seat_id(s, port);
+    uint32_t id = seat_id(s, port), i;
     Seat *seat = s->seats[id];
 
+    sdm_lanes_detach(&seat->lanes);
+    for (i = 1; i <= SDM_MAX_SLAVES; i++) {
+        if (id == SDM_ID_MASTER || id == i) {
+            link_close(s, i);
+        }
+    }
     s->seats[id] = NULL;
     qemu_bh_delete(seat->bh);
-    seat_space(seat);       /* to be told that nobody is there */
+    sdm_lanes_cleanup(&seat->lanes);
     g_free(seat);
     tell_all(s, id);
 }
 
-static uint32_t local_send(SdmComm *comm, SdmPort *port,
-                           const struct sdm_signal *sig)
+static SdmLanes *local_lanes(SdmComm *comm, SdmPort *port)
 {
     SdmCommLocal *s = SDM_COMM_LOCAL(comm);
+
+    return &s->seats[seat_id(s, port)]->lanes;
+}
+
+static uint32_t local_send(SdmComm *comm, SdmPort *port,
+                           const struct sdm_signal *sig, void *token)
+{
     uint32_t target = sdm_from_le16(sig->target);
-    uint32_t first = target, last = target, self = seat_id(s, port), i, type;
-    struct sdm_signal copy = *sig;
-    bool found = false;
+    uint32_t first = target, last = target;
 
     if (target == SDM_ID_ALL) {
         first = 1;
-        last = SDM_MAX_SLAVES;
-    } else if (target > SDM_MAX_SLAVES || !s->seats[target] ||
-               (port->master && target == self)) {
+        last = port->num_slaves;
+    } else if (port->master && target == SDM_ID_MASTER) {
         /*
          * With one QEMU and two devices, the master's only slave is meant by
          * target 0, too: the letter of the SDM series has it so.
          */
-        if (target != SDM_ID_MASTER || !s->seats[1]) {
-            return SDM_ERR_NO_PEER;
-        }
         first = last = 1;
+    } else if (target > SDM_MAX_SLAVES) {
+        return SDM_ERR_NO_PEER;
     }
-    for (i = first; i <= last; i++) {
-        if (s->seats[i] && s->seats[i]->count == SDM_RING_SLOTS) {
-            s->seats[i]->wanted = true;
-            return SDM_FULL;
-        }
-    }
-    type = sdm_from_le32(sig->type);
-    for (i = first; i <= last; i++) {
-        Seat *seat = s->seats[i];
-
-        if (seat && (seat->port->features & (1u << type))) {
-            copy.target = sdm_to_le16(i);
-            seat->queue[(seat->head + seat->count++) % SDM_RING_SLOTS] = copy;
-            qemu_bh_schedule(seat->bh);
-            found = true;
-        }
-    }
-    return found || target == SDM_ID_ALL ? SDM_OK : SDM_ERR_UNSUPPORTED;
-}
-
-static void local_resume(SdmComm *comm, SdmPort *port)
-{
-    SdmCommLocal *s = SDM_COMM_LOCAL(comm);
-
-    qemu_bh_schedule(s->seats[seat_id(s, port)]->bh);
-}
-
-static void local_reset(SdmComm *comm, SdmPort *port)
-{
-    SdmCommLocal *s = SDM_COMM_LOCAL(comm);
-    Seat *seat = s->seats[seat_id(s, port)];
-
-    seat->count = 0;
-    qemu_bh_schedule(seat->bh);     /* who waits for space has it now */
+    return sdm_lanes_send(local_lanes(comm, port), first, last, sig, token);
 }
 
 static uint32_t local_id(SdmComm *comm, SdmPort *port)
@@ -205,6 +241,24 @@ static bool local_peer(SdmComm *comm, SdmPort *port, uint32_t id,
     return true;
 }
 
+static SdmPort *local_port(SdmComm *comm, unsigned n)
+{
+    SdmCommLocal *s = SDM_COMM_LOCAL(comm);
+    uint32_t i;
+
+    for (i = 0; i <= SDM_MAX_SLAVES; i++) {
+        if (s->seats[i] && !n--) {
+            return s->seats[i]->port;
+        }
+    }
+    return NULL;
+}
+
+static MultiSocket *local_socket(SdmComm *comm)
+{
+    return NULL;
+}
+
 /* No other machine's memory. */
 static bool local_region(SdmComm *comm, uint64_t *base, uint64_t *size)
 {
@@ -226,11 +280,12 @@ static void local_class_init(ObjectClass *oc, void *data)
     cc->attach = local_attach;
     cc->detach = local_detach;
     cc->send = local_send;
-    cc->resume = local_resume;
-    cc->reset = local_reset;
+    cc->lanes = local_lanes;
     cc->id = local_id;
     cc->num_slaves = local_num_slaves;
     cc->peer = local_peer;
+    cc->port = local_port;
+    cc->socket = local_socket;
     cc->region = local_region;
     cc->lifecycle = local_lifecycle;
 }

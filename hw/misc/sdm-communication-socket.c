@@ -10,7 +10,10 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
+#include "block/aio.h"
+#include "migration/blocker.h"
 #include "qom/object_interfaces.h"
+#include "sysemu/iothread.h"
 #include "exec/address-spaces.h"
 #include "hw/misc/sdm-comm.h"
 #include "backends/hostmem-shared-qemu.h"
@@ -18,7 +21,6 @@
 #include "backends/sdm-report-qemu.h"
 #include "backends/sdm-kick.h"
 #include "backends/sdm-region.h"
-#include "sdm/sdm-ring.h"
 #include "qemu-sdm/trace.h"
 
 #define TYPE_SDM_COMM_SOCKET "sdm-communication-socket"
@@ -27,24 +29,24 @@ OBJECT_DECLARE_SIMPLE_TYPE(SdmCommSocket, SDM_COMM_SOCKET)
 /* Room for a device tree; QEMU's own have 1 MiB. */
 #define DTB_ROOM_MAX (16 * MiB)
 
-/* Signals taken from one slave before the others have their turn. */
-#define BATCH 64
-
+/*
+ * One connection's rings and pipes. The thread that serves it (the main loop,
+ * or that of iothread=) may be in a handler, waiting for the big lock, while it
+ * is closed: it is freed there, later, by the last reference. @s is NULL from
+ * the closing on; it needs the big lock.
+ */
 typedef struct Channel {
+    SdmLane lane;
     SdmCommSocket *s;
-    uint32_t id;            /* of the slave that it belongs to */
+    AioContext *ctx;
+    IOThread *iothread;     /* NULL: the main loop; a reference */
+    int refs;
+    bool again;             /* channel_again() is on its way */
     struct sdm_ring_pair *pair;
     int memfd;
     int kick_fd;
     int wait_fd;
     int given[2];           /* master: the slave's ends of the two pipes */
-    struct sdm_ring_end tx;
-    struct sdm_ring_end rx;
-    bool tx_full;           /* the port waits for space */
-    QEMUBH *bh;
-    uint64_t sent;
-    uint64_t taken;
-    uint64_t refused;
 } Channel;
 
 typedef struct Pending {
@@ -56,22 +58,31 @@ typedef struct Pending {
 
 struct SdmCommSocket {
     SdmComm parent_obj;
-    SdmPort *port;          /* its one device, or NULL */
     char *socket_id;
     MultiSocket *socket;
     MultiSocketClient client;
-    Channel channels[SDM_MAX_SLAVES + 1];   /* a slave uses [0] only */
+    SdmLanes lanes;         /* a slave has [0] only */
     QLIST_HEAD(, Pending) pending;
-    QEMUBH *space_bh;
+    QEMUBH *bh;
+    char *iothread_id;
+    IOThread *iothread;
+    Error *blocker;
 };
 
-static void channel_close(Channel *c)
+/*
+ * Waits for the thread, which is not waiting for the big lock on our behalf: no
+ * channel is left that could.
+ */
+static void drop_iothread(void *opaque)
 {
-    if (!c->pair) {
+    object_unref(OBJECT(opaque));
+}
+
+static void channel_unref(Channel *c)
+{
+    if (qatomic_fetch_dec(&c->refs) > 1) {
         return;
     }
-    qemu_set_fd_handler(c->wait_fd, NULL, NULL, NULL);
-    qemu_bh_delete(c->bh);
     munmap(c->pair, SDM_RING_BYTES);
     close(c->memfd);
     close(c->kick_fd);
@@ -80,99 +91,159 @@ static void channel_close(Channel *c)
         close(c->given[0]);
         close(c->given[1]);
     }
-    c->pair = NULL;
-    c->tx_full = false;
+    if (c->iothread) {
+        /* Not here: a thread cannot wait for its own end. */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), drop_iothread,
+                                c->iothread);
+    }
+    g_free(c);
 }
 
-static void channel_drain(Channel *c)
+static void channel_free(void *opaque)
 {
-    SdmPort *port = c->s->port;
-    struct sdm_signal sig;
-    int n, ret = 0, kick;
+    channel_unref(opaque);
+}
 
-    for (n = 0; port && c->pair && n < BATCH; n++) {
-        ret = sdm_ring_peek(&c->rx, &sig);
-        if (ret <= 0) {
-            break;
-        }
-        /* Who sent it is what we know, not what is written there. */
-        sig.source = sdm_to_le16(c->id);
-        if (!port->master) {
-            sig.source = sdm_to_le16(SDM_ID_MASTER);
-        }
-        sig.target = sdm_to_le16(sdm_port_id(port));
-        sig.flags &= sdm_to_le32(SDM_SIGNAL_F_ACK);
-        if (!sdm_type_in_ring(sdm_from_le32(sig.type)) ||
-            !(port->features & (1u << sdm_from_le32(sig.type)))) {
-            c->refused++;
-        } else if (!port->ops->receive(port, &sig)) {
-            return;         /* sdm_port_resume() goes on here */
-        } else {
-            c->taken++;
-        }
-        trace_sdm_channel_take(c->id, sdm_from_le32(sig.type));
-        sdm_ring_drop(&c->rx, &kick);
-        if (kick) {
-            sdm_kick(c->kick_fd);
-        }
-    }
-    if (ret < 0) {
-        multi_socket_drop(c->s->socket, c->id,
-                          "the signal ring has an impossible index");
-    } else if (n == BATCH) {
-        qemu_bh_schedule(c->bh);
+static void channel_again(void *opaque);
+
+/* The big lock is held, on whatever thread. */
+static void channel_service(Channel *c)
+{
+    if (c->s && sdm_lanes_service(&c->s->lanes) && c->s && !c->again) {
+        c->again = true;
+        qatomic_inc(&c->refs);
+        aio_bh_schedule_oneshot(c->ctx, channel_again, c);
     }
 }
 
-/* What is behind a full ring is new: a producer cannot hold us here. */
-static void channel_discard(Channel *c)
+/*
+ * An iothread takes the big lock, holding no AioContext, to reach the devices.
+ * Whoever tears down holds that lock and never waits for the iothread.
+ */
+static void channel_run(Channel *c)
 {
-    struct sdm_signal sig;
-    int n, kick;
+    bool locked = qemu_mutex_iothread_locked();
 
-    for (n = 0; n < SDM_RING_SLOTS && sdm_ring_peek(&c->rx, &sig) > 0; n++) {
-        sdm_ring_drop(&c->rx, &kick);
-        c->refused++;
-        if (kick) {
-            sdm_kick(c->kick_fd);
-        }
+    if (!locked) {
+        qemu_mutex_lock_iothread();
     }
-    qemu_bh_schedule(c->bh);
+    channel_service(c);
+    if (!locked) {
+        qemu_mutex_unlock_iothread();
+    }
 }
 
-static void channel_bh(void *opaque)
+static void channel_again(void *opaque)
 {
-    channel_drain(opaque);
+    Channel *c = opaque;
+
+    qatomic_set(&c->again, false);
+    channel_run(c);
+    channel_unref(c);
 }
 
 static void channel_readable(void *opaque)
 {
     Channel *c = opaque;
-    SdmPort *port = c->s->port;
 
+    trace_sdm_channel_wake(c->lane.id);
     sdm_kick_clear(c->wait_fd);
-    if (c->tx_full && sdm_ring_used(&c->tx) < SDM_RING_SLOTS) {
-        c->tx_full = false;
-        if (port) {
-            port->ops->space(port);
-        }
+    channel_run(c);
+}
+
+/* Only in an iothread, which has the adaptive polling of an AioContext. */
+
+static bool channel_poll(void *opaque)
+{
+    Channel *c = opaque;
+
+    return sdm_lane_ready(&c->lane);
+}
+
+static void channel_poll_ready(void *opaque)
+{
+    channel_run(opaque);
+}
+
+static void channel_poll_begin(void *opaque)
+{
+    Channel *c = opaque;
+
+    qatomic_set(&c->lane.polled, true);
+}
+
+/* From here on the thread sleeps: kicks are wanted again. */
+static void channel_poll_end(void *opaque)
+{
+    Channel *c = opaque;
+
+    qatomic_set(&c->lane.polled, false);
+    channel_run(c);
+}
+
+static void channel_close(SdmCommSocket *s, uint32_t id)
+{
+    SdmLane *lane = s->lanes.lane[id];
+    Channel *c;
+
+    if (!lane) {
+        return;
     }
-    channel_drain(c);
+    c = container_of(lane, Channel, lane);
+    sdm_lane_close(lane);
+    aio_set_fd_handler(c->ctx, c->wait_fd, false, NULL, NULL, NULL, NULL,
+                       NULL);
+    c->s = NULL;
+    aio_bh_schedule_oneshot(c->ctx, channel_free, c);
+}
+
+static void lane_kick(SdmLane *lane)
+{
+    sdm_kick(container_of(lane, Channel, lane)->kick_fd);
+}
+
+static void lane_broken(SdmLane *lane)
+{
+    Channel *c = container_of(lane, Channel, lane);
+
+    multi_socket_drop(c->s->socket, lane->id,
+                      "the signal ring has an impossible index");
+}
+
+static void lanes_schedule(SdmLanes *lanes)
+{
+    qemu_bh_schedule(container_of(lanes, SdmCommSocket, lanes)->bh);
+}
+
+static const SdmLaneOps lane_ops = {
+    .kick = lane_kick,
+    .broken = lane_broken,
+    .schedule = lanes_schedule,
+};
+
+static void comm_bh(void *opaque)
+{
+    SdmCommSocket *s = opaque;
+
+    if (sdm_lanes_service(&s->lanes)) {
+        qemu_bh_schedule(s->bh);
+    }
 }
 
 /**
  * channel_open() - start to use a ring pair; takes all three fds over
  * Returns: 0 or -errno, and the fds are closed
  */
-static int channel_open(Channel *c, int memfd, int kick_fd, int wait_fd,
-                        bool master)
+static int channel_open(SdmCommSocket *s, uint32_t id, int memfd, int kick_fd,
+                        int wait_fd, const int *given)
 {
     void *p = mmap(NULL, SDM_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
                    memfd, 0);
     int ret = p == MAP_FAILED ? -errno : 0;
+    Channel *c;
 
     if (!ret) {
-        if (master) {
+        if (given) {
             sdm_ring_pair_init(p);
         }
         ret = sdm_ring_pair_check(p);
@@ -186,32 +257,63 @@ static int channel_open(Channel *c, int memfd, int kick_fd, int wait_fd,
         close(wait_fd);
         return ret;
     }
+    c = g_new0(Channel, 1);
+    c->s = s;
+    c->refs = 1;
     c->pair = p;
     c->memfd = memfd;
     c->kick_fd = kick_fd;
     c->wait_fd = wait_fd;
-    c->given[0] = c->given[1] = -1;
-    c->tx_full = false;
-    sdm_ring_end_init(&c->tx, &c->pair->ring[master ? SDM_RING_TO_SLAVE
-                                                    : SDM_RING_TO_MASTER]);
-    sdm_ring_end_init(&c->rx, &c->pair->ring[master ? SDM_RING_TO_MASTER
-                                                    : SDM_RING_TO_SLAVE]);
-    c->bh = qemu_bh_new(channel_bh, c);
-    qemu_set_fd_handler(wait_fd, channel_readable, NULL, c);
+    c->given[0] = given ? given[0] : -1;
+    c->given[1] = given ? given[1] : -1;
+    c->iothread = s->iothread;
+    sdm_lane_open(&s->lanes, &c->lane, id, p, given);
+    if (c->iothread) {
+        object_ref(OBJECT(c->iothread));
+        c->ctx = iothread_get_aio_context(c->iothread);
+        aio_set_fd_handler(c->ctx, wait_fd, false, channel_readable, NULL,
+                           channel_poll, channel_poll_ready, c);
+        aio_set_fd_poll(c->ctx, wait_fd, channel_poll_begin, channel_poll_end);
+    } else {
+        c->ctx = iohandler_get_aio_context();
+        aio_set_fd_handler(c->ctx, wait_fd, false, channel_readable, NULL,
+                           NULL, NULL, c);
+    }
     return 0;
 }
 
-/*
- * Who waited for a peer that is gone has to try, and will be refused. Not at
- * once: the peer may have been given up in the middle of a send.
- */
-static void comm_space_bh(void *opaque)
+/* Signals on their way are in nobody's saved state. */
+static bool block_migration(SdmCommSocket *s)
 {
-    SdmCommSocket *s = opaque;
-    SdmPort *port = s->port;
+    Error *err = NULL;
 
-    if (port) {
-        port->ops->space(port);
+    if (s->blocker) {
+        return true;
+    }
+    error_setg(&s->blocker, "%s has a peer at socket %s: signals between "
+               "machines are not saved; disconnect it first",
+               object_get_canonical_path_component(OBJECT(s)),
+               multi_socket_path(s->socket));
+    if (migrate_add_blocker(s->blocker, &err) < 0) {
+        g_clear_pointer(&s->blocker, error_free);
+        error_free(err);
+        return false;
+    }
+    return true;
+}
+
+static void unblock_migration(SdmCommSocket *s)
+{
+    uint32_t i;
+
+    for (i = 0; i < s->lanes.count; i++) {
+        if (s->lanes.lane[i]) {
+            return;
+        }
+    }
+    if (s->blocker) {
+        migrate_del_blocker(s->blocker);
+        g_clear_pointer(&s->blocker, error_free);
     }
 }
 
@@ -222,10 +324,13 @@ static uint32_t comm_grant(MultiSocketClient *client, uint32_t id,
                            const char **text)
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
-    Channel *c = &s->channels[id];
-    int memfd, to_slave[2], to_master[2];
+    int memfd, to_slave[2], to_master[2], given[2];
 
-    channel_close(c);
+    channel_close(s, id);
+    if (!block_migration(s)) {
+        *text = "the master is being migrated";
+        return SDM_ERR_BUSY;
+    }
     memfd = sdm_memfd("sdm-ring", NULL, SDM_RING_BYTES, 0);
     if (memfd < 0) {
         goto no_memory;
@@ -236,16 +341,16 @@ static uint32_t comm_grant(MultiSocketClient *client, uint32_t id,
     if (sdm_kick_pipe(to_master) < 0) {
         goto no_to_master;
     }
-    if (channel_open(c, memfd, to_slave[1], to_master[0], true) < 0) {
-        close(to_slave[0]);
-        close(to_master[1]);
+    given[0] = to_slave[0];
+    given[1] = to_master[1];
+    if (channel_open(s, id, memfd, to_slave[1], to_master[0], given) < 0) {
+        close(given[0]);
+        close(given[1]);
         goto no_memory;
     }
-    c->given[0] = to_slave[0];
-    c->given[1] = to_master[1];
     grant->fds[1] = memfd;
-    grant->fds[2] = to_slave[0];
-    grant->fds[3] = to_master[1];
+    grant->fds[2] = given[0];
+    grant->fds[3] = given[1];
     return SDM_OK;
 
 no_to_master:
@@ -254,6 +359,7 @@ no_to_master:
 no_to_slave:
     close(memfd);
 no_memory:
+    unblock_migration(s);
     *text = "the master has no memory or fds left for signal rings";
     return SDM_ERR_MEMORY;
 }
@@ -262,19 +368,15 @@ static void comm_hub_event(MultiSocketClient *client,
                            const struct sdm_hub_event *ev)
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
-    SdmPort *port = s->port;
 
     if (ev->type == SDM_HUB_LEFT) {
-        bool waited = s->channels[ev->id].tx_full;
-
-        channel_close(&s->channels[ev->id]);
-        if (waited) {
-            qemu_bh_schedule(s->space_bh);
-        }
+        channel_close(s, ev->id);
+        unblock_migration(s);
     }
-    if (port && (ev->type == SDM_HUB_JOINED || ev->type == SDM_HUB_STATE ||
-                 ev->type == SDM_HUB_LEFT)) {
-        port->ops->peer(port, ev->id);
+    if (s->lanes.port &&
+        (ev->type == SDM_HUB_JOINED || ev->type == SDM_HUB_STATE ||
+         ev->type == SDM_HUB_LEFT)) {
+        sdm_port_changed(s->lanes.port, ev->id);
     }
 }
 
@@ -282,17 +384,21 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
                          int *fds)
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
-    Channel *c = &s->channels[0];
     unsigned have = msg->u.welcome.fds;
     unsigned i = !!(have & SDM_WIRE_FD_MEMORY);
     unsigned all = SDM_WIRE_FD_RING | SDM_WIRE_FD_TO_SLAVE |
                    SDM_WIRE_FD_TO_MASTER;
     int ret;
 
-    channel_close(c);
+    channel_close(s, 0);
     if ((have & all) != all) {
         sdm_report("%s: the master has no SDM device: no signals",
                     multi_socket_path(s->socket));
+        return;
+    }
+    if (!block_migration(s)) {
+        sdm_report("%s: no signals: this machine is being migrated",
+                   multi_socket_path(s->socket));
         return;
     }
     ret = sdm_fd_check(fds[i], SDM_RING_BYTES, F_SEAL_SHRINK, NULL);
@@ -302,7 +408,7 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
 
         fds[i + 1] = fds[i + 2] = -1;
         if (wait_fd >= 0 && kick_fd >= 0) {
-            ret = channel_open(c, fds[i], kick_fd, wait_fd, false);
+            ret = channel_open(s, 0, fds[i], kick_fd, wait_fd, NULL);
             fds[i] = -1;
         } else {
             ret = -EPROTO;
@@ -317,35 +423,33 @@ static void comm_welcome(MultiSocketClient *client, const struct sdm_msg *msg,
     if (ret) {
         sdm_report("%s: the master's signal rings cannot be used: %s",
                     multi_socket_path(s->socket), strerror(-ret));
+        unblock_migration(s);
     }
-    if (s->port) {
-        s->port->ops->peer(s->port, SDM_ID_MASTER);
+    if (s->lanes.port) {
+        sdm_port_changed(s->lanes.port, SDM_ID_MASTER);
     }
 }
 
 static void comm_lost(MultiSocketClient *client)
 {
     SdmCommSocket *s = container_of(client, SdmCommSocket, client);
-    bool waited = s->channels[0].tx_full;
-    SdmPort *port = s->port;
 
-    channel_close(&s->channels[0]);
-    if (waited) {
-        qemu_bh_schedule(s->space_bh);
-    }
-    if (port) {
-        port->ops->peer(port, SDM_ID_MASTER);
+    channel_close(s, SDM_ID_MASTER);
+    unblock_migration(s);
+    if (s->lanes.port) {
+        sdm_port_changed(s->lanes.port, SDM_ID_MASTER);
     }
 }
 
 static void comm_counters(MultiSocketClient *client, uint32_t id,
                           uint64_t *sent, uint64_t *taken, uint64_t *refused)
 {
-    SdmCommSocket *s = container_of(client, SdmCommSocket, client);
+    SdmStats *stats =
+        &container_of(client, SdmCommSocket, client)->lanes.stats[id];
 
-    *sent += s->channels[id].sent;
-    *taken += s->channels[id].taken;
-    *refused += s->channels[id].refused;
+    *sent += stats->sent;
+    *taken += stats->taken;
+    *refused += stats->refused;
 }
 
 /* The port's side */
@@ -354,7 +458,7 @@ static bool comm_attach(SdmComm *comm, SdmPort *port, Error **errp)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(comm);
 
-    if (s->port) {
+    if (s->lanes.port) {
         error_setg(errp, "comm=%s: a socket channel serves one device, and "
                    "has one already", port->comm_id);
         return false;
@@ -372,7 +476,7 @@ static bool comm_attach(SdmComm *comm, SdmPort *port, Error **errp)
         return false;
     }
     multi_socket_add_features(s->socket, port->features);
-    s->port = port;
+    sdm_lanes_attach(&s->lanes, port);
     return true;
 }
 
@@ -384,87 +488,28 @@ static void comm_detach(SdmComm *comm, SdmPort *port)
     QLIST_FOREACH(p, &s->pending, next) {
         p->token = NULL;
     }
-    s->port = NULL;
+    sdm_lanes_detach(&s->lanes);
 }
 
-static uint32_t channel_put(Channel *c, const struct sdm_signal *sig)
+static SdmLanes *comm_lanes(SdmComm *comm, SdmPort *port)
 {
-    int kick, ret;
-
-    if (!c->pair) {
-        return SDM_ERR_NO_PEER;
-    }
-    ret = sdm_ring_put(&c->tx, sig, &kick);
-    if (ret == -EAGAIN) {
-        c->tx_full = true;
-        return SDM_FULL;
-    }
-    if (ret < 0) {
-        multi_socket_drop(c->s->socket, c->id,
-                          "the signal ring has an impossible index");
-        return SDM_ERR_GONE;
-    }
-    c->sent++;
-    if (kick) {
-        sdm_kick(c->kick_fd);
-    }
-    return SDM_OK;
+    return &SDM_COMM_SOCKET(comm)->lanes;
 }
 
 static uint32_t comm_send(SdmComm *comm, SdmPort *port,
-                          const struct sdm_signal *sig)
+                          const struct sdm_signal *sig, void *token)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(comm);
     uint32_t target = sdm_from_le16(sig->target);
-    uint32_t i, n = port->num_slaves;
+    uint32_t first = target, last = target;
 
-    if (!port->master) {
-        return channel_put(&s->channels[0], sig);
+    if (target == SDM_ID_ALL) {
+        first = 1;
+        last = port->num_slaves;
+    } else if (port->master && (target < 1 || target > port->num_slaves)) {
+        return SDM_ERR_NO_PEER;
     }
-    if (target != SDM_ID_ALL) {
-        if (target < 1 || target > n) {
-            return SDM_ERR_NO_PEER;
-        }
-        return channel_put(&s->channels[target], sig);
-    }
-    /*
-     * To all or to none: only we fill these rings, so one that has space now
-     * has it below.
-     */
-    for (i = 1; i <= n; i++) {
-        if (s->channels[i].pair &&
-            sdm_ring_used(&s->channels[i].tx) >= SDM_RING_SLOTS) {
-            return channel_put(&s->channels[i], sig);
-        }
-    }
-    for (i = 1; i <= n; i++) {
-        channel_put(&s->channels[i], sig);
-    }
-    return SDM_OK;
-}
-
-static void comm_resume(SdmComm *comm, SdmPort *port)
-{
-    SdmCommSocket *s = SDM_COMM_SOCKET(comm);
-    uint32_t i, n = port->master ? port->num_slaves : 0;
-
-    for (i = 0; i <= n; i++) {
-        if (s->channels[i].pair) {
-            qemu_bh_schedule(s->channels[i].bh);
-        }
-    }
-}
-
-static void comm_reset(SdmComm *comm, SdmPort *port)
-{
-    SdmCommSocket *s = SDM_COMM_SOCKET(comm);
-    uint32_t i;
-
-    for (i = 0; i <= SDM_MAX_SLAVES; i++) {
-        if (s->channels[i].pair) {
-            channel_discard(&s->channels[i]);
-        }
-    }
+    return sdm_lanes_send(&s->lanes, first, last, sig, token);
 }
 
 static uint32_t comm_id(SdmComm *comm, SdmPort *port)
@@ -511,6 +556,16 @@ static bool comm_peer(SdmComm *comm, SdmPort *port, uint32_t id,
     return true;
 }
 
+static SdmPort *comm_port(SdmComm *comm, unsigned n)
+{
+    return n ? NULL : SDM_COMM_SOCKET(comm)->lanes.port;
+}
+
+static MultiSocket *comm_socket(SdmComm *comm)
+{
+    return SDM_COMM_SOCKET(comm)->socket;
+}
+
 static bool comm_region(SdmComm *comm, uint64_t *base, uint64_t *size)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(comm);
@@ -553,7 +608,7 @@ static void lifecycle_done(void *opaque, uint32_t status, const char *text,
                            int fd, uint64_t size)
 {
     Pending *p = opaque;
-    SdmPort *port = p->s->port;
+    SdmPort *port = p->s->lanes.port;
 
     if (status == SDM_OK && p->room.size) {
         status = write_dtb(p, fd, size);
@@ -615,6 +670,16 @@ static void comm_complete(UserCreatable *uc, Error **errp)
     SdmCommSocket *s = SDM_COMM_SOCKET(uc);
     bool master;
 
+    if (s->iothread_id) {
+        s->iothread = iothread_by_id(s->iothread_id);
+        if (!s->iothread) {
+            error_setg(errp, "iothread=%s names no iothread object: add "
+                       "-object iothread,id=%s before this one",
+                       s->iothread_id, s->iothread_id);
+            return;
+        }
+        object_ref(OBJECT(s->iothread));
+    }
     s->socket = multi_socket_find(s->socket_id, TYPE_SDM_COMM_SOCKET, errp);
     if (!s->socket) {
         return;
@@ -631,13 +696,9 @@ static void comm_complete(UserCreatable *uc, Error **errp)
 static void comm_init(Object *obj)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(obj);
-    uint32_t i;
 
-    for (i = 0; i <= SDM_MAX_SLAVES; i++) {
-        s->channels[i].s = s;
-        s->channels[i].id = i;
-    }
-    s->space_bh = qemu_bh_new(comm_space_bh, s);
+    sdm_lanes_init(&s->lanes, &lane_ops);
+    s->bh = qemu_bh_new(comm_bh, s);
 }
 
 static void comm_finalize(Object *obj)
@@ -655,9 +716,15 @@ static void comm_finalize(Object *obj)
         object_unref(OBJECT(s->socket));
     }
     for (i = 0; i <= SDM_MAX_SLAVES; i++) {
-        channel_close(&s->channels[i]);
+        channel_close(s, i);
     }
-    qemu_bh_delete(s->space_bh);
+    unblock_migration(s);
+    qemu_bh_delete(s->bh);
+    sdm_lanes_cleanup(&s->lanes);
+    if (s->iothread) {
+        object_unref(OBJECT(s->iothread));
+    }
+    g_free(s->iothread_id);
     g_free(s->socket_id);
 }
 
@@ -678,6 +745,23 @@ static void set_socket(Object *obj, const char *value, Error **errp)
     s->socket_id = g_strdup(value);
 }
 
+static char *get_iothread(Object *obj, Error **errp)
+{
+    return g_strdup(SDM_COMM_SOCKET(obj)->iothread_id);
+}
+
+static void set_iothread(Object *obj, const char *value, Error **errp)
+{
+    SdmCommSocket *s = SDM_COMM_SOCKET(obj);
+
+    if (s->socket) {
+        error_setg(errp, "iothread cannot be changed any more");
+        return;
+    }
+    g_free(s->iothread_id);
+    s->iothread_id = g_strdup(value);
+}
+
 static void comm_class_init(ObjectClass *oc, void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
@@ -687,16 +771,20 @@ static void comm_class_init(ObjectClass *oc, void *data)
     cc->attach = comm_attach;
     cc->detach = comm_detach;
     cc->send = comm_send;
-    cc->resume = comm_resume;
-    cc->reset = comm_reset;
+    cc->lanes = comm_lanes;
     cc->id = comm_id;
     cc->num_slaves = comm_num_slaves;
     cc->peer = comm_peer;
+    cc->port = comm_port;
+    cc->socket = comm_socket;
     cc->region = comm_region;
     cc->lifecycle = comm_lifecycle;
     object_class_property_add_str(oc, "socket", get_socket, set_socket);
     object_class_property_set_description(oc, "socket",
         "Id of a " TYPE_MULTI_SOCKET);
+    object_class_property_add_str(oc, "iothread", get_iothread, set_iothread);
+    object_class_property_set_description(oc, "iothread",
+        "Id of the iothread that serves the signals (default: the main loop)");
 }
 
 static const TypeInfo comm_info = {

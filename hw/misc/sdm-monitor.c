@@ -18,6 +18,7 @@
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "backends/hostmem-shared-qemu.h"
+#include "hw/misc/sdm-comm.h"
 #include "hw/misc/sdm-monitor.h"
 #include "migration/sdm-bootplan.h"
 #include "sdm/sdm-text.h"
@@ -350,7 +351,42 @@ void coroutine_fn qmp_sdm_stop(uint32_t slave, bool has_socket,
 QEMU_BUILD_BUG_ON((int)SDM_PEER_STATE__MAX != (int)SDM_STATES);
 QEMU_BUILD_BUG_ON((int)SDM_PEER_STATE_CRASHED != (int)SDM_STATE_CRASHED);
 
-static SdmPeer *query_peer(MultiSocket *s, uint32_t id)
+static void query_stats(SdmPort *port, SdmPeer *p)
+{
+    uint64List **tail = &p->latency;
+    SdmStats stats;
+    unsigned i;
+
+    if (!port) {
+        return;
+    }
+    sdm_port_stats(port, p->id, &stats);
+    p->sent = stats.sent;
+    p->taken = stats.taken;
+    p->waiting = stats.waiting;
+    p->refused = stats.refused;
+    for (i = 0; i < SDM_LATENCY_BUCKETS; i++) {
+        QAPI_LIST_APPEND(tail, stats.latency[i]);
+    }
+}
+
+/* A peer as a device sees it. */
+static SdmPeer *query_seen(SdmPort *port, uint32_t id)
+{
+    SdmPeer *p = g_new0(SdmPeer, 1);
+    SdmPeerInfo peer;
+
+    sdm_port_peer(port, id, &peer);
+    p->id = id;
+    p->has_name = peer.name[0];
+    p->name = p->has_name ? g_strdup(peer.name) : NULL;
+    p->state = (SdmPeerState)peer.state;
+    query_stats(port, p);
+    return p;
+}
+
+/* A slave as its hub sees it. */
+static SdmPeer *query_peer(MultiSocket *s, SdmPort *port, uint32_t id)
 {
     const struct sdm_peer *peer = sdm_hub_peer(multi_socket_hub(s), id);
     SdmPeer *p = g_new0(SdmPeer, 1);
@@ -368,18 +404,73 @@ static SdmPeer *query_peer(MultiSocket *s, uint32_t id)
     p->window_offset = peer->window.offset;
     p->window_size = peer->window.size;
     p->boots = peer->boots;
-    multi_socket_counters(s, id, &p->sent, &p->taken, &p->refused);
+    query_stats(port, p);
     return p;
 }
 
-static void query_one(MultiSocket *s, void *opaque)
+static void query_port(SdmInfo *info, SdmPort *port)
+{
+    SdmSignalCountList **tail = &info->signals;
+    uint32_t type;
+
+    if (!port) {
+        return;
+    }
+    info->has_channel = true;
+    info->channel = g_strdup(port->comm_id);
+    for (type = 0; type < SDM_SIGNAL_TYPES; type++) {
+        SdmSignalCount *c;
+
+        if (!port->signals[type]) {
+            continue;
+        }
+        c = g_new0(SdmSignalCount, 1);
+        c->type = type;
+        c->signal = g_strdup(object_get_canonical_path_component(
+                                 OBJECT(port->signals[type])));
+        c->sent = port->counts[type].sent;
+        c->taken = port->counts[type].taken;
+        c->waiting = port->counts[type].waiting;
+        c->refused = port->counts[type].refused;
+        QAPI_LIST_APPEND(tail, c);
+    }
+}
+
+typedef struct Search {
+    MultiSocket *socket;
+    SdmPort *port;
+} Search;
+
+static int search_port(Object *obj, void *opaque)
+{
+    SdmComm *comm = (SdmComm *)object_dynamic_cast(obj, TYPE_SDM_COMM);
+    Search *search = opaque;
+
+    if (comm && SDM_COMM_GET_CLASS(comm)->socket(comm) == search->socket) {
+        search->port = SDM_COMM_GET_CLASS(comm)->port(comm, 0);
+    }
+    return !!search->port;
+}
+
+/* The device that uses a socket, or NULL. */
+static SdmPort *port_of(MultiSocket *s)
+{
+    Search search = { .socket = s };
+
+    object_child_foreach(object_get_objects_root(), search_port, &search);
+    return search.port;
+}
+
+static void query_socket(MultiSocket *s, void *opaque)
 {
     SdmInfoList ***tail = opaque;
     HostMemoryBackendShared *m = hostmem_shared_of(s);
     SdmInfo *info = g_new0(SdmInfo, 1);
     SdmPeerList **peers = &info->peers;
+    SdmPort *port = port_of(s);
     uint32_t id;
 
+    info->has_socket = info->has_path = true;
     info->socket = g_strdup(socket_id(s));
     info->path = g_strdup(multi_socket_path(s));
     info->has_memory_size = info->has_page_size = !!m;
@@ -387,10 +478,12 @@ static void query_one(MultiSocket *s, void *opaque)
         info->memory_size = hostmem_shared_size(m);
         info->page_size = hostmem_shared_page_size(m);
     }
+    query_port(info, port);
     if (multi_socket_is_master(s)) {
         info->role = SDM_INFO_ROLE_MASTER;
+        info->has_own_id = true;
         for (id = 1; id <= multi_socket_num_slaves(s); id++) {
-            QAPI_LIST_APPEND(peers, query_peer(s, id));
+            QAPI_LIST_APPEND(peers, query_peer(s, port, id));
         }
     } else {
         struct sdm_link *link = multi_socket_link(s);
@@ -400,15 +493,54 @@ static void query_one(MultiSocket *s, void *opaque)
         info->connected = link->phase == SDM_LINK_UP;
         info->has_own_id = info->connected;
         info->own_id = info->connected ? link->id : 0;
+        if (port && info->connected) {
+            QAPI_LIST_APPEND(peers, query_seen(port, SDM_ID_MASTER));
+        }
     }
     QAPI_LIST_APPEND(*tail, info);
+}
+
+static SdmInfo *query_local(SdmPort *port)
+{
+    SdmInfo *info = g_new0(SdmInfo, 1);
+    SdmPeerList **peers = &info->peers;
+    uint32_t id;
+
+    query_port(info, port);
+    info->role = port->master ? SDM_INFO_ROLE_MASTER : SDM_INFO_ROLE_SLAVE;
+    info->has_own_id = true;
+    info->own_id = sdm_port_id(port);
+    if (port->master) {
+        for (id = 1; id <= port->num_slaves; id++) {
+            QAPI_LIST_APPEND(peers, query_seen(port, id));
+        }
+    } else {
+        QAPI_LIST_APPEND(peers, query_seen(port, SDM_ID_MASTER));
+    }
+    return info;
+}
+
+static int query_locals(Object *obj, void *opaque)
+{
+    SdmComm *comm = (SdmComm *)object_dynamic_cast(obj, TYPE_SDM_COMM);
+    SdmInfoList ***tail = opaque;
+    SdmPort *port;
+    unsigned n;
+
+    if (comm && !SDM_COMM_GET_CLASS(comm)->socket(comm)) {
+        for (n = 0; (port = SDM_COMM_GET_CLASS(comm)->port(comm, n)); n++) {
+            QAPI_LIST_APPEND(*tail, query_local(port));
+        }
+    }
+    return 0;
 }
 
 SdmInfoList *qmp_query_sdm(Error **errp)
 {
     SdmInfoList *list = NULL, **tail = &list;
 
-    multi_socket_foreach(query_one, &tail);
+    multi_socket_foreach(query_socket, &tail);
+    object_child_foreach(object_get_objects_root(), query_locals, &tail);
     return list;
 }
 
@@ -559,47 +691,99 @@ void hmp_sdm_stop(Monitor *mon, const QDict *qdict)
     hmp_start(mon, qdict, run_stop);
 }
 
+/* The time, in us, that so many of a hundred signals took at most. */
+static uint64_t percentile(uint64List *latency, unsigned percent)
+{
+    uint64_t sum = 0, upto = 0;
+    uint64List *i;
+    unsigned n = 0;
+
+    for (i = latency; i; i = i->next) {
+        sum += i->value;
+    }
+    for (i = latency; i; i = i->next, n++) {
+        upto += i->value;
+        if (upto * 100 >= sum * percent) {
+            break;
+        }
+    }
+    return sum ? MAX((2ull << n) / 1000, 1) : 0;
+}
+
+static void print_info(Monitor *mon, SdmInfo *info)
+{
+    bool slave = info->role == SDM_INFO_ROLE_SLAVE;
+
+    if (info->has_socket) {
+        monitor_printf(mon, "%s: %s at %s", info->socket,
+                       SdmInfoRole_str(info->role), info->path);
+    } else {
+        monitor_printf(mon, "%s: %s", info->channel,
+                       SdmInfoRole_str(info->role));
+    }
+    if (info->has_memory_size) {
+        monitor_printf(mon, ", memory %" PRIu64 " MiB in pages of %" PRIu64
+                       " KiB", info->memory_size >> 20, info->page_size >> 10);
+    }
+    if (slave && info->has_own_id) {
+        monitor_printf(mon, ", slave %u", info->own_id);
+    } else if (slave) {
+        monitor_printf(mon, ", no master yet");
+    }
+    monitor_printf(mon, "\n");
+}
+
+static void print_peers(Monitor *mon, SdmPeerList *list)
+{
+    if (list) {
+        monitor_printf(mon, "%3s %-12s %-8s %-8s %-21s %5s %8s %8s %8s %8s "
+                       "%8s %8s\n", "id", "name", "state", "isa", "window",
+                       "boots", "sent", "taken", "waiting", "refused",
+                       "p50 us <", "p99 us <");
+    }
+    for (; list; list = list->next) {
+        SdmPeer *p = list->value;
+        g_autofree char *window = p->window_size ?
+            g_strdup_printf("0x%" PRIx64 "+0x%" PRIx64, p->window_offset,
+                            p->window_size) : g_strdup("-");
+
+        monitor_printf(mon, "%3u %-12s %-8s %-8s %-21s %5" PRIu64 " %8" PRIu64
+                       " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64
+                       " %8" PRIu64 "\n", p->id, p->name ?: "-",
+                       SdmPeerState_str(p->state), p->isa ?: "-", window,
+                       p->boots, p->sent, p->taken, p->waiting, p->refused,
+                       percentile(p->latency, 50),
+                       percentile(p->latency, 99));
+    }
+}
+
+static void print_signals(Monitor *mon, SdmSignalCountList *list)
+{
+    if (list) {
+        monitor_printf(mon, "%4s %-12s %8s %8s %8s %8s\n", "type", "signal",
+                       "sent", "taken", "waiting", "refused");
+    }
+    for (; list; list = list->next) {
+        SdmSignalCount *c = list->value;
+
+        monitor_printf(mon, "%4u %-12s %8" PRIu64 " %8" PRIu64 " %8" PRIu64
+                       " %8" PRIu64 "\n", c->type, c->signal, c->sent,
+                       c->taken, c->waiting, c->refused);
+    }
+}
+
 void hmp_info_sdm(Monitor *mon, const QDict *qdict)
 {
     SdmInfoList *list = qmp_query_sdm(NULL), *i;
-    SdmPeerList *j;
 
     if (!list) {
-        monitor_printf(mon, "no " TYPE_MULTI_SOCKET "\n");
+        monitor_printf(mon, "no " TYPE_MULTI_SOCKET ", no device on a local "
+                       "channel\n");
     }
     for (i = list; i; i = i->next) {
-        SdmInfo *info = i->value;
-
-        monitor_printf(mon, "%s: %s at %s", info->socket,
-                       SdmInfoRole_str(info->role), info->path);
-        if (info->has_memory_size) {
-            monitor_printf(mon, ", memory %" PRIu64 " MiB in pages of %" PRIu64
-                           " KiB", info->memory_size >> 20,
-                           info->page_size >> 10);
-        }
-        if (info->role == SDM_INFO_ROLE_SLAVE) {
-            if (info->connected) {
-                monitor_printf(mon, ", slave %u\n", info->own_id);
-            } else {
-                monitor_printf(mon, ", no master yet\n");
-            }
-            continue;
-        }
-        monitor_printf(mon, "\n%3s %-12s %-8s %-8s %-21s %5s %8s %8s %8s\n",
-                       "id", "name", "state", "isa", "window", "boots",
-                       "sent", "taken", "refused");
-        for (j = info->peers; j; j = j->next) {
-            SdmPeer *p = j->value;
-            g_autofree char *window = p->window_size ?
-                g_strdup_printf("0x%" PRIx64 "+0x%" PRIx64, p->window_offset,
-                                p->window_size) : g_strdup("-");
-
-            monitor_printf(mon, "%3u %-12s %-8s %-8s %-21s %5" PRIu64
-                           " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 "\n",
-                           p->id, p->name ?: "-", SdmPeerState_str(p->state),
-                           p->isa ?: "-", window, p->boots, p->sent, p->taken,
-                           p->refused);
-        }
+        print_info(mon, i->value);
+        print_peers(mon, i->value->peers);
+        print_signals(mon, i->value->signals);
     }
     qapi_free_SdmInfoList(list);
 }

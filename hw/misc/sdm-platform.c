@@ -28,11 +28,12 @@ struct SdmPlatform {
     uint32_t peer_select;
     uint32_t tx[8];             /* TX_TYPE .. TX_PAYLOAD, as 32-bit registers */
     uint32_t tx_status;
-    uintptr_t tx_token;         /* of the send that is pending; 0: none */
-    uintptr_t tx_last;
+    uint64_t tx_token;          /* of the send that is pending; 0: none */
+    uint64_t tx_last;
     struct sdm_signal rx[SDM_RX_SLOTS];
     uint32_t rx_head;
     uint32_t rx_count;
+    bool rx_stalled;            /* signals wait outside for room */
 };
 
 static uint32_t int_status(SdmPlatform *s)
@@ -73,7 +74,7 @@ static void tx_try(SdmPlatform *s)
     /* One at a time: while it is busy, the registers are locked. */
     s->tx_status = SDM_TX_BUSY;
     s->tx_token = ++s->tx_last ?: ++s->tx_last;
-    status = sdm_port_send(&s->port, &sig, (void *)s->tx_token);
+    status = sdm_port_send(&s->port, &sig, (void *)(uintptr_t)s->tx_token);
     if (status != SDM_PENDING) {
         s->tx_token = 0;
         if (status != SDM_FULL) {
@@ -82,16 +83,48 @@ static void tx_try(SdmPlatform *s)
     }
 }
 
-static bool port_receive(SdmPort *port, const struct sdm_signal *sig)
+static SdmTake port_receive(SdmPort *port, const struct sdm_signal *sig)
 {
     SdmPlatform *s = container_of(port, SdmPlatform, port);
 
     if (s->rx_count == SDM_RX_SLOTS) {
-        return false;
+        s->rx_stalled = true;
+        return SDM_NO_ROOM;
     }
     s->rx[(s->rx_head + s->rx_count++) % SDM_RX_SLOTS] = *sig;
+    return SDM_HELD;
+}
+
+static void port_received(SdmPort *port)
+{
+    update_irq(container_of(port, SdmPlatform, port));
+}
+
+static void rx_pop(SdmPlatform *s)
+{
+    struct sdm_signal sig;
+
+    if (!s->rx_count) {
+        return;
+    }
+    sig = s->rx[s->rx_head];
+    s->rx_head = (s->rx_head + 1) % SDM_RX_SLOTS;
+    s->rx_count--;
+    sdm_port_taken(&s->port, &sig);
+    /* Not for each one: those who wait are let in by the batch. */
+    if (s->rx_stalled && s->rx_count <= SDM_RX_SLOTS / 2) {
+        s->rx_stalled = false;
+        sdm_port_resume(&s->port);
+    }
     update_irq(s);
-    return true;
+}
+
+/* A guest that looks by itself finds what has come since. */
+static void rx_look(SdmPlatform *s)
+{
+    if (!s->rx_count && !(s->int_enable & SDM_INT_RX)) {
+        sdm_port_poll(&s->port);
+    }
 }
 
 static void port_space(SdmPort *port)
@@ -108,7 +141,7 @@ static void port_done(SdmPort *port, void *token, uint32_t status)
     SdmPlatform *s = container_of(port, SdmPlatform, port);
 
     /* A reset has forgotten what was pending. */
-    if (s->tx_token && token == (void *)s->tx_token) {
+    if (s->tx_token && token == (void *)(uintptr_t)s->tx_token) {
         s->tx_token = 0;
         tx_end(s, status);
     }
@@ -124,6 +157,7 @@ static void port_peer(SdmPort *port, uint32_t id)
 
 static const SdmPortOps port_ops = {
     .receive = port_receive,
+    .received = port_received,
     .space = port_space,
     .done = port_done,
     .peer = port_peer,
@@ -170,6 +204,17 @@ static uint64_t mmio_read(void *opaque, hwaddr offset, unsigned size)
     struct sdm_signal rx = { 0 };
     uint64_t base = 0, bytes = 0;
 
+    switch (offset) {
+    case SDM_REG_INT_STATUS:
+    case SDM_REG_RX_COUNT:
+        rx_look(s);
+        break;
+    case SDM_REG_TX_STATUS:
+        if (s->tx_status & SDM_TX_BUSY) {
+            sdm_port_poll(&s->port);
+        }
+        break;
+    }
     if (s->rx_count) {
         rx = s->rx[s->rx_head];
     }
@@ -232,6 +277,7 @@ static void mmio_write(void *opaque, hwaddr offset, uint64_t value,
         return;
     case SDM_REG_INT_ENABLE:
         s->int_enable = value & SDM_INT_ALL;
+        sdm_port_quiet(&s->port, !(value & SDM_INT_RX));
         update_irq(s);
         return;
     case SDM_REG_TX_TYPE ... SDM_REG_TX_PAYLOAD + 12:
@@ -245,16 +291,7 @@ static void mmio_write(void *opaque, hwaddr offset, uint64_t value,
         }
         return;
     case SDM_REG_RX_POP:
-        if (s->rx_count) {
-            bool full = s->rx_count == SDM_RX_SLOTS;
-
-            s->rx_head = (s->rx_head + 1) % SDM_RX_SLOTS;
-            s->rx_count--;
-            update_irq(s);
-            if (full) {
-                sdm_port_resume(&s->port);
-            }
-        }
+        rx_pop(s);
         return;
     case SDM_REG_PEER_SELECT:
         s->peer_select = value;
@@ -295,7 +332,9 @@ static void sdm_platform_reset(DeviceState *dev)
     memset(s->tx, 0, sizeof(s->tx));
     s->tx_token = 0;
     s->rx_head = s->rx_count = 0;
+    s->rx_stalled = false;
     sdm_port_reset(&s->port);
+    sdm_port_quiet(&s->port, true);
     update_irq(s);
 }
 
@@ -327,6 +366,39 @@ static void sdm_platform_finalize(Object *obj)
     sdm_port_finalize(&SDM_PLATFORM(obj)->port);
 }
 
+static int sdm_platform_post_load(void *opaque, int version_id)
+{
+    SdmPlatform *s = opaque;
+
+    if (s->rx_head >= SDM_RX_SLOTS || s->rx_count > SDM_RX_SLOTS) {
+        return -EINVAL;
+    }
+    sdm_port_quiet(&s->port, !(s->int_enable & SDM_INT_RX));
+    return 0;
+}
+
+static const VMStateDescription sdm_platform_vmstate = {
+    .name = TYPE_SDM_PLATFORM,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = sdm_platform_post_load,
+    .fields = (VMStateField[]) {
+        VMSTATE_UINT32(int_status, SdmPlatform),
+        VMSTATE_UINT32(int_enable, SdmPlatform),
+        VMSTATE_UINT32(peer_select, SdmPlatform),
+        VMSTATE_UINT32_ARRAY(tx, SdmPlatform, 8),
+        VMSTATE_UINT32(tx_status, SdmPlatform),
+        VMSTATE_UINT64(tx_token, SdmPlatform),
+        VMSTATE_UINT64(tx_last, SdmPlatform),
+        VMSTATE_BUFFER_UNSAFE(rx, SdmPlatform, 1, sizeof_field(SdmPlatform, rx)),
+        VMSTATE_UINT32(rx_head, SdmPlatform),
+        VMSTATE_UINT32(rx_count, SdmPlatform),
+        VMSTATE_BOOL(rx_stalled, SdmPlatform),
+        VMSTATE_STRUCT(port, SdmPlatform, 1, sdm_port_vmstate, SdmPort),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static void sdm_platform_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
@@ -335,6 +407,7 @@ static void sdm_platform_class_init(ObjectClass *oc, void *data)
     dc->realize = sdm_platform_realize;
     dc->unrealize = sdm_platform_unrealize;
     dc->reset = sdm_platform_reset;
+    dc->vmsd = &sdm_platform_vmstate;
     dc->user_creatable = true;
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
 }

@@ -75,10 +75,11 @@ static void set_number(Object *obj, Visitor *v, const char *name,
     }
     if (value >= SDM_SIGNAL_TYPES ||
         (value != SDM_SIGNAL_INTERRUPT && value != SDM_SIGNAL_RESET &&
-         value != SDM_SIGNAL_STOP && value < SDM_SIGNAL_USER)) {
-        error_setg(errp, "number=%u: give 0 (interrupt), 2 (reset), 3 (stop) "
-                   "or %u to %u (user-defined); BOOT is sdm-signal-shboot",
-                   value, SDM_SIGNAL_USER, SDM_SIGNAL_TYPES - 1);
+         value != SDM_SIGNAL_STOP && value != SDM_SIGNAL_STATE &&
+         value < SDM_SIGNAL_USER)) {
+        error_setg(errp, "number=%u: give 0 (interrupt), 2 (reset), 3 (stop), "
+                   "4 (peer state) or %u to %u (user-defined); BOOT is "
+                   "sdm-signal-shboot", value, SDM_SIGNAL_USER, SDM_SIGNAL_TYPES - 1);
         return;
     }
     if (SDM_SIGNAL(obj)->users) {
@@ -101,7 +102,7 @@ static void signal_class_init(ObjectClass *oc, void *data)
     object_class_property_add(oc, "number", "uint32", get_number, set_number,
                               NULL, NULL);
     object_class_property_set_description(oc, "number",
-        "Type: 0 interrupt, 2 reset, 3 stop, 8 to 23 user-defined");
+        "Type: 0 interrupt, 2 reset, 3 stop, 4 peer state, 8 to 23 user-defined");
 }
 
 static const TypeInfo signal_info = {

@@ -11,6 +11,7 @@
 #include "qemu/module.h"
 #include "hw/virtio/virtio-sdm.h"
 #include "hw/qdev-properties.h"
+#include "migration/qemu-file-types.h"
 #include "migration/vmstate.h"
 #include "sdm/virtio_sdm.h"
 #include "qemu-sdm/trace.h"
@@ -22,7 +23,7 @@
 typedef struct VirtIOSdmSend {
     VirtQueueElement elem;
     struct sdm_signal sig;
-    uintptr_t token;
+    uint64_t token;
     QTAILQ_ENTRY(VirtIOSdmSend) next;
 } SendElement;
 
@@ -33,8 +34,17 @@ static void send_end(VirtIOSdm *s, SendElement *send, uint32_t status)
                               sizeof(reply));
 
     virtqueue_push(s->sendq, &send->elem, len);
-    virtio_notify(VIRTIO_DEVICE(s), s->sendq);
+    s->answered = true;
     g_free(send);
+}
+
+/* Once for all that were answered in a row. */
+static void notify_answers(VirtIOSdm *s)
+{
+    if (s->answered) {
+        s->answered = false;
+        virtio_notify(VIRTIO_DEVICE(s), s->sendq);
+    }
 }
 
 /* Returns: false: the receiver has no room, and @send is still the caller's. */
@@ -43,7 +53,8 @@ static bool send_try(VirtIOSdm *s, SendElement *send)
     uint32_t status;
 
     send->token = ++s->last_token ?: ++s->last_token;
-    status = sdm_port_send(&s->port, &send->sig, (void *)send->token);
+    status = sdm_port_send(&s->port, &send->sig,
+                           (void *)(uintptr_t)send->token);
     if (status == SDM_FULL) {
         return false;
     }
@@ -100,6 +111,7 @@ static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
             QTAILQ_INSERT_TAIL(&s->waiting, send, next);
         }
     }
+    notify_answers(s);
 }
 
 static void recv_handle(VirtIODevice *vdev, VirtQueue *vq)
@@ -107,7 +119,7 @@ static void recv_handle(VirtIODevice *vdev, VirtQueue *vq)
     sdm_port_resume(&VIRTIO_SDM(vdev)->port);
 }
 
-static bool port_receive(SdmPort *port, const struct sdm_signal *sig)
+static SdmTake port_receive(SdmPort *port, const struct sdm_signal *sig)
 {
     VirtIOSdm *s = container_of(port, VirtIOSdm, port);
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
@@ -115,12 +127,12 @@ static bool port_receive(SdmPort *port, const struct sdm_signal *sig)
     size_t len;
 
     if (!(vdev->status & VIRTIO_CONFIG_S_DRIVER_OK) || vdev->broken) {
-        return false;
+        return SDM_NO_ROOM;
     }
     elem = virtqueue_pop(s->recvq, sizeof(*elem));
     if (!elem) {
         virtio_queue_set_notification(s->recvq, 1);
-        return false;
+        return SDM_NO_ROOM;
     }
     len = iov_from_buf(elem->in_sg, elem->in_num, 0, sig, sizeof(*sig));
     if (len < sizeof(*sig)) {
@@ -128,12 +140,18 @@ static bool port_receive(SdmPort *port, const struct sdm_signal *sig)
                      "has %zu", len, sizeof(*sig));
         virtqueue_detach_element(s->recvq, elem, 0);
         g_free(elem);
-        return false;
+        return SDM_NO_ROOM;
     }
     virtqueue_push(s->recvq, elem, len);
-    virtio_notify(vdev, s->recvq);
     g_free(elem);
-    return true;
+    return SDM_TAKEN;
+}
+
+static void port_received(SdmPort *port)
+{
+    VirtIOSdm *s = container_of(port, VirtIOSdm, port);
+
+    virtio_notify(VIRTIO_DEVICE(s), s->recvq);
 }
 
 static void port_space(SdmPort *port)
@@ -155,6 +173,7 @@ static void port_space(SdmPort *port)
             QTAILQ_INSERT_TAIL(&s->waiting, send, next);
         }
     }
+    notify_answers(s);
 }
 
 static void port_done(SdmPort *port, void *token, uint32_t status)
@@ -164,9 +183,10 @@ static void port_done(SdmPort *port, void *token, uint32_t status)
 
     /* A reset of the device has forgotten what it had. */
     QTAILQ_FOREACH(send, &s->pending, next) {
-        if ((void *)send->token == token) {
+        if ((void *)(uintptr_t)send->token == token) {
             QTAILQ_REMOVE(&s->pending, send, next);
             send_end(s, send, status);
+            notify_answers(s);
             return;
         }
     }
@@ -181,6 +201,7 @@ static void port_peer(SdmPort *port, uint32_t id)
 
 static const SdmPortOps port_ops = {
     .receive = port_receive,
+    .received = port_received,
     .space = port_space,
     .done = port_done,
     .peer = port_peer,
@@ -307,6 +328,80 @@ static void virtio_sdm_finalize(Object *obj)
     sdm_port_finalize(&VIRTIO_SDM(obj)->port);
 }
 
+static const VMStateDescription vmstate_virtio_sdm_device = {
+    .name = "virtio-sdm-device",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (VMStateField[]) {
+        VMSTATE_UINT32(peer_select, VirtIOSdm),
+        VMSTATE_UINT64(last_token, VirtIOSdm),
+        VMSTATE_STRUCT(port, VirtIOSdm, 1, sdm_port_vmstate, SdmPort),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static void save_sends(VirtIODevice *vdev, QEMUFile *f, SendElement *first)
+{
+    SendElement *send;
+    uint32_t n = 0;
+
+    for (send = first; send; send = QTAILQ_NEXT(send, next)) {
+        n++;
+    }
+    qemu_put_be32(f, n);
+    for (send = first; send; send = QTAILQ_NEXT(send, next)) {
+        qemu_put_buffer(f, (uint8_t *)&send->sig, sizeof(send->sig));
+        qemu_put_be64(f, send->token);
+        qemu_put_virtqueue_element(vdev, f, &send->elem);
+    }
+}
+
+static void virtio_sdm_save(VirtIODevice *vdev, QEMUFile *f)
+{
+    VirtIOSdm *s = VIRTIO_SDM(vdev);
+
+    save_sends(vdev, f, QTAILQ_FIRST(&s->waiting));
+    save_sends(vdev, f, QTAILQ_FIRST(&s->pending));
+    vmstate_save_state(f, &vmstate_virtio_sdm_device, s, NULL);
+}
+
+static int load_sends(VirtIOSdm *s, QEMUFile *f, bool pending)
+{
+    uint32_t n = qemu_get_be32(f);
+
+    if (n > VIRTIO_SDM_QUEUE_SIZE) {
+        return -EINVAL;
+    }
+    for (; n; n--) {
+        struct sdm_signal sig;
+        SendElement *send;
+        uint64_t token;
+
+        qemu_get_buffer(f, (uint8_t *)&sig, sizeof(sig));
+        token = qemu_get_be64(f);
+        send = qemu_get_virtqueue_element(VIRTIO_DEVICE(s), f, sizeof(*send));
+        send->sig = sig;
+        send->token = token;
+        if (pending) {
+            QTAILQ_INSERT_TAIL(&s->pending, send, next);
+        } else {
+            QTAILQ_INSERT_TAIL(&s->waiting, send, next);
+        }
+    }
+    return 0;
+}
+
+static int virtio_sdm_load(VirtIODevice *vdev, QEMUFile *f, int version_id)
+{
+    VirtIOSdm *s = VIRTIO_SDM(vdev);
+    int ret = load_sends(s, f, false);
+
+    if (!ret) {
+        ret = load_sends(s, f, true);
+    }
+    return ret ? ret : vmstate_load_state(f, &vmstate_virtio_sdm_device, s, 1);
+}
+
 static const VMStateDescription vmstate_virtio_sdm = {
     .name = "virtio-sdm",
     .version_id = 1,
@@ -333,6 +428,8 @@ static void virtio_sdm_class_init(ObjectClass *klass, void *data)
     vdc->get_features = get_features;
     vdc->set_status = virtio_sdm_set_status;
     vdc->reset = virtio_sdm_reset;
+    vdc->save = virtio_sdm_save;
+    vdc->load = virtio_sdm_load;
 }
 
 static const TypeInfo virtio_sdm_info = {

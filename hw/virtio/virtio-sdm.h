@@ -12,6 +12,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
  * struct VirtIOSdm - the device, whatever its transport
  * @waiting: sends that wait for space in a ring, in their order
  * @pending: sends that wait for an answer
+ * @answered: statuses were written that the driver was not notified of
  */
 struct VirtIOSdm {
     VirtIODevice parent_obj;
@@ -19,7 +20,8 @@ struct VirtIOSdm {
     VirtQueue *recvq;
     VirtQueue *sendq;
     uint32_t peer_select;
-    uintptr_t last_token;
+    uint64_t last_token;
+    bool answered;
     QTAILQ_HEAD(, VirtIOSdmSend) waiting;
     QTAILQ_HEAD(, VirtIOSdmSend) pending;
 };

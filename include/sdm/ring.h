@@ -12,7 +12,7 @@
 #include "signal.h"
 
 #define SDM_RING_MAGIC    0x524d4453u   /* "SDMR" */
-#define SDM_RING_VERSION  1u
+#define SDM_RING_VERSION  2u
 #define SDM_RING_SLOTS    256u          /* a power of two */
 #define SDM_RING_TO_SLAVE  0
 #define SDM_RING_TO_MASTER 1
@@ -21,10 +21,15 @@
  * struct sdm_ring - one direction
  * @head:  written by the producer: next index to fill
  * @space_event: written by the producer: it wants a kick once @tail passes
- *         this index (it found the ring full)
- * @tail:  written by the consumer: next index to take
+ *         this index (it found the ring full, or waits for an acknowledgement)
+ * @tail:  written by the consumer: all before this index were taken by the
+ *         guest, or refused
  * @event: written by the consumer: it wants a kick once @head passes this
  *         index; a consumer that is awake leaves it behind
+ * @status: written by the consumer: SDM_OK or SDM_ERR_*, what has become of the
+ *         signal in the slot; valid below @tail
+ * @stamp: written by the producer: when the signal was put, CLOCK_MONOTONIC,
+ *         ns; 0: not told
  */
 struct sdm_ring {
     sdm_le32 head;
@@ -33,11 +38,15 @@ struct sdm_ring {
     sdm_le32 tail;
     sdm_le32 event;
     uint8_t pad1[56];
+    uint8_t status[SDM_RING_SLOTS];
+    sdm_le64 stamp[SDM_RING_SLOTS];
     struct sdm_signal slots[SDM_RING_SLOTS];
 };
 SDM_ASSERT_OFFSET(struct sdm_ring, tail, 64);
-SDM_ASSERT_OFFSET(struct sdm_ring, slots, 128);
-SDM_ASSERT_SIZE(struct sdm_ring, 128 + 32 * SDM_RING_SLOTS);
+SDM_ASSERT_OFFSET(struct sdm_ring, status, 128);
+SDM_ASSERT_OFFSET(struct sdm_ring, stamp, 128 + SDM_RING_SLOTS);
+SDM_ASSERT_OFFSET(struct sdm_ring, slots, 128 + 9 * SDM_RING_SLOTS);
+SDM_ASSERT_SIZE(struct sdm_ring, 128 + 41 * SDM_RING_SLOTS);
 
 /**
  * struct sdm_ring_pair - the whole memfd

@@ -38,7 +38,10 @@ EM_ARM, EM_X86_64, EM_AARCH64 = 40, 62, 183
 # ring.h
 RING_MAGIC = 0x524d4453
 SLOTS = 256
-RING_BYTES = 128 + 2 * (128 + 32 * SLOTS)
+RING_VERSION = 2
+RING_STATUS, RING_STAMP, RING_SIGNALS = 128, 128 + SLOTS, 128 + 9 * SLOTS
+RING_ONE = RING_SIGNALS + 32 * SLOTS
+RING_BYTES = 128 + 2 * RING_ONE
 TO_SLAVE, TO_MASTER = 0, 1
 
 # boot.h
@@ -176,10 +179,8 @@ class Pair:
         self.memory = mmap.mmap(fd, RING_BYTES)
         self.words = memoryview(self.memory).cast("I")
         self.kick_fd, self.wait_fd = kick, wait
-        self.tx = 128 + (128 + 32 * SLOTS) * (TO_SLAVE if master
-                                              else TO_MASTER)
-        self.rx = 128 + (128 + 32 * SLOTS) * (TO_MASTER if master
-                                              else TO_SLAVE)
+        self.tx = 128 + RING_ONE * (TO_SLAVE if master else TO_MASTER)
+        self.rx = 128 + RING_ONE * (TO_MASTER if master else TO_SLAVE)
 
     def get(self, offset):
         """A 32-bit field."""
@@ -197,7 +198,8 @@ class Pair:
 
     def format(self):
         """What a master does first."""
-        struct.pack_into("<IIII", self.memory, 0, RING_MAGIC, 1, SLOTS, 0)
+        struct.pack_into("<IIII", self.memory, 0, RING_MAGIC,
+                         RING_VERSION, SLOTS, 0)
         for ring in (self.tx, self.rx):
             self.set(self.space_event(ring), 0xffffffff)
 
@@ -208,11 +210,13 @@ class Pair:
         except BlockingIOError:
             pass        # a full pipe has woken its reader
 
-    def put(self, *signals, kick=True):
+    def put(self, *signals, kick=True, stamp=0):
         """Append signals, without a look at the space."""
         for data in signals:
             head = self.get(self.head(self.tx))
-            at = self.tx + 128 + 32 * (head % SLOTS)
+            at = self.tx + RING_STAMP + 8 * (head % SLOTS)
+            self.memory[at:at + 8] = stamp.to_bytes(8, "little")
+            at = self.tx + RING_SIGNALS + 32 * (head % SLOTS)
             self.memory[at:at + 32] = data
             self.set(self.head(self.tx), head + 1)
         if kick:
@@ -228,12 +232,17 @@ class Pair:
         return (self.get(self.head(self.rx)) -
                 self.get(self.tail(self.rx))) & 0xffffffff
 
-    def take(self):
+    def status(self, index):
+        """What the other side said of our signal at this index."""
+        return self.memory[self.tx + RING_STATUS + index % SLOTS]
+
+    def take(self, status=0):
         """The oldest signal for us: its fields. Kick if space was wanted."""
         check(self.used(), "no signal is in the ring")
         tail = self.get(self.tail(self.rx))
-        at = self.rx + 128 + 32 * (tail % SLOTS)
+        at = self.rx + RING_SIGNALS + 32 * (tail % SLOTS)
         fields = SIGNAL.unpack(self.memory[at:at + 32])
+        self.memory[self.rx + RING_STATUS + tail % SLOTS] = status
         self.set(self.tail(self.rx), tail + 1)
         if self.get(self.space_event(self.rx)) == tail:
             self.kick()

@@ -24,7 +24,7 @@ static void start_at(struct fixture *f, uint32_t start)
     sdm_ring_end_init(&f->put, f->ring);
     sdm_ring_end_init(&f->get, f->ring);
     if (start) {
-        f->put.index = f->get.index = start;
+        f->put.index = f->get.index = f->get.done = start;
         f->ring->head = f->ring->tail = sdm_to_le32(start);
         f->ring->event = sdm_to_le32(start);
     }
@@ -65,7 +65,7 @@ static void assert_put(struct fixture *f, uint64_t n, int kick)
     struct sdm_signal sig = numbered(n);
     int k = 77;
 
-    assert_int_equal(sdm_ring_put(&f->put, &sig, &k), 0);
+    assert_int_equal(sdm_ring_put(&f->put, &sig, 0, &k), 0);
     assert_int_equal(k, kick);
 }
 
@@ -74,7 +74,7 @@ static void assert_put_full(struct fixture *f)
     struct sdm_signal sig = numbered(0);
     int k = 77;
 
-    assert_int_equal(sdm_ring_put(&f->put, &sig, &k), -EAGAIN);
+    assert_int_equal(sdm_ring_put(&f->put, &sig, 0, &k), -EAGAIN);
     assert_int_equal(k, 0);
 }
 
@@ -100,7 +100,7 @@ static void assert_drop(struct fixture *f, int kick)
 {
     int k = 77;
 
-    sdm_ring_drop(&f->get, &k);
+    sdm_ring_drop(&f->get, SDM_OK, &k);
     assert_int_equal(k, kick);
 }
 
@@ -259,6 +259,166 @@ static void test_space_suppression(void **state)
     assert_drop(f, 1);
 }
 
+static void assert_hold(struct fixture *f, uint64_t n)
+{
+    assert_peek(f, n);
+    sdm_ring_hold(&f->get);
+}
+
+static void assert_release(struct fixture *f, uint32_t status, int kick)
+{
+    int k = 77;
+
+    sdm_ring_release(&f->get, status, &k);
+    assert_int_equal(k, kick);
+}
+
+/* What is held keeps its slot, and so does all behind it. */
+static void test_hold(void **state)
+{
+    struct fixture *f = *state;
+    unsigned i;
+
+    for (i = 0; i < 4; i++) {
+        assert_put(f, i, i == 0);
+    }
+    assert_false(sdm_ring_holds(&f->get));
+    assert_hold(f, 0);
+    assert_hold(f, 1);
+    assert_peek(f, 2);
+    assert_drop(f, 0);
+    assert_hold(f, 3);
+    assert_peek_empty(f);
+    assert_int_equal(sdm_ring_used(&f->put), 4);
+    assert_release(f, SDM_OK, 0);
+    assert_int_equal(sdm_ring_used(&f->put), 3);
+    assert_release(f, SDM_OK, 0);
+    assert_int_equal(sdm_ring_used(&f->put), 1);
+    assert_true(sdm_ring_holds(&f->get));
+    assert_release(f, SDM_OK, 0);
+    assert_false(sdm_ring_holds(&f->get));
+    assert_int_equal(sdm_ring_used(&f->put), 0);
+    assert_put(f, 4, 1);
+}
+
+/* A ring of which all is held is full, and its consumer sees it empty. */
+static void test_hold_all(void **state)
+{
+    struct fixture *f = *state;
+    unsigned i, round;
+
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < SDM_RING_SLOTS; i++) {
+            assert_put(f, i, i == 0);
+            assert_hold(f, i);
+        }
+        assert_peek_empty(f);
+        assert_int_equal(sdm_ring_full(&f->put), 1);
+        assert_put_full(f);
+        for (i = 0; i < SDM_RING_SLOTS; i++) {
+            assert_release(f, SDM_OK, i == 0);
+        }
+        assert_int_equal(sdm_ring_full(&f->put), 0);
+        assert_peek_empty(f);
+    }
+}
+
+static void test_status(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t starts[] = { 0, UINT32_MAX - 1, 1000 };
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(starts); i++) {
+        uint32_t first = starts[i];
+
+        start_at(f, first);
+        assert_put(f, 0, 1);
+        assert_put(f, 1, 0);
+        assert_put(f, 2, 0);
+        assert_int_equal(sdm_ring_status(&f->put, first), -EAGAIN);
+        assert_false(sdm_ring_passed(&f->put, first));
+        assert_hold(f, 0);
+        assert_int_equal(sdm_ring_watch(&f->put, first), -EAGAIN);
+        assert_peek(f, 1);
+        {
+            int k = 77;
+
+            sdm_ring_drop(&f->get, SDM_ERR_UNSUPPORTED, &k);
+            assert_int_equal(k, 0);
+        }
+        /* refused, but not told before the one that is older */
+        assert_int_equal(sdm_ring_status(&f->put, first + 1), -EAGAIN);
+        assert_release(f, SDM_OK, 1);
+        assert_true(sdm_ring_passed(&f->put, first));
+        assert_int_equal(sdm_ring_status(&f->put, first), SDM_OK);
+        assert_int_equal(sdm_ring_status(&f->put, first + 1),
+                         SDM_ERR_UNSUPPORTED);
+        assert_int_equal(sdm_ring_watch(&f->put, first + 2), -EAGAIN);
+        assert_hold(f, 2);
+        assert_release(f, SDM_ERR_GONE, 1);
+        assert_int_equal(sdm_ring_status(&f->put, first + 2), SDM_ERR_GONE);
+    }
+}
+
+/* A watch that comes late is told at once, and asks for nothing. */
+static void test_watch_late(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_put(f, 0, 1);
+    assert_peek(f, 0);
+    assert_drop(f, 0);
+    assert_int_equal(sdm_ring_watch(&f->put, 0), SDM_OK);
+}
+
+/* While space is waited for, a watch does not take that kick away. */
+static void test_watch_full(void **state)
+{
+    struct fixture *f = *state;
+    unsigned i;
+
+    for (i = 0; i < SDM_RING_SLOTS; i++) {
+        assert_put(f, i, i == 0);
+    }
+    assert_put_full(f);
+    assert_int_equal(sdm_ring_watch(&f->put, 100), -EAGAIN);
+    assert_peek(f, 0);
+    assert_drop(f, 1);
+    assert_put(f, SDM_RING_SLOTS, 0);
+    assert_int_equal(sdm_ring_watch(&f->put, 100), -EAGAIN);
+    for (i = 1; i <= 100; i++) {
+        assert_peek(f, i);
+        assert_drop(f, i == 100);
+    }
+}
+
+static void test_hostile_status(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_put(f, 0, 1);
+    assert_peek(f, 0);
+    assert_drop(f, 0);
+    f->ring->status[0] = SDM_ERRS;
+    assert_int_equal(sdm_ring_status(&f->put, 0), SDM_ERR_INTERNAL);
+    f->ring->status[0] = 0xff;
+    assert_int_equal(sdm_ring_status(&f->put, 0), SDM_ERR_INTERNAL);
+    f->ring->tail = sdm_to_le32(2);
+    assert_int_equal(sdm_ring_status(&f->put, 0), -EPROTO);
+    assert_int_equal(sdm_ring_watch(&f->put, 0), -EPROTO);
+}
+
+static void test_stamp(void **state)
+{
+    struct fixture *f = *state;
+    struct sdm_signal sig = numbered(1);
+    int k;
+
+    assert_int_equal(sdm_ring_put(&f->put, &sig, 0x123456789abcull, &k), 0);
+    assert_int_equal(sdm_ring_stamp(&f->get, 0), 0x123456789abcull);
+}
+
 /* A consumer that claims to have taken what was never sent, or to go back. */
 static void test_hostile_tail(void **state)
 {
@@ -277,7 +437,7 @@ static void test_hostile_tail(void **state)
         start_at(f, 1000);
         f->ring->tail = sdm_to_le32(tails[i]);
         before = *f->ring;
-        assert_int_equal(sdm_ring_put(&f->put, &sig, &kick), -EPROTO);
+        assert_int_equal(sdm_ring_put(&f->put, &sig, 0, &kick), -EPROTO);
         assert_int_equal(kick, 0);
         assert_int_equal(f->put.index, 1000);
         assert_memory_equal(f->ring, &before, sizeof(before));
@@ -384,7 +544,7 @@ static void *produce(void *opaque)
     while (i < STREAM) {
         struct sdm_signal sig = numbered(i);
         int k;
-        int err = sdm_ring_put(&end, &sig, &k);
+        int err = sdm_ring_put(&end, &sig, 0, &k);
 
         if (err == 0) {
             i++;
@@ -428,7 +588,7 @@ static const char *consume(struct stream *s)
         if (memcmp(&sig, &expected, sizeof(sig))) {
             return "consumer: not the signal that is due";
         }
-        sdm_ring_drop(&end, &k);
+        sdm_ring_drop(&end, SDM_OK, &k);
         if (k) {
             kick(s->to_producer);
         }
@@ -476,6 +636,13 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_space_suppression, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hold_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watch_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watch_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hostile_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stamp, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile_tail, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_index_not_trusted, setup,
