@@ -8,6 +8,7 @@
 #include "qapi/error.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "hw/virtio/virtio-sdm.h"
 #include "hw/qdev-properties.h"
@@ -15,6 +16,8 @@
 #include "migration/vmstate.h"
 #include "sdm/virtio_sdm.h"
 #include "qemu-sdm/trace.h"
+
+#define CREDIT 64
 
 /*
  * A send that the device still has; @elem comes first, virtqueue_pop() fills it.
@@ -90,28 +93,55 @@ static bool must_wait(VirtIOSdm *s, const SendElement *send)
     return false;
 }
 
+static void send_one(VirtIOSdm *s, SendElement *send)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    VirtQueueElement *elem = &send->elem;
+
+    if (iov_size(elem->in_sg, elem->in_num) <
+        sizeof(struct virtio_sdm_status)) {
+        virtio_error(vdev, "virtio-sdm: sendq buffer without room for a "
+                     "status");
+        virtqueue_detach_element(s->sendq, elem, 0);
+        g_free(send);
+    } else if (iov_to_buf(elem->out_sg, elem->out_num, 0, &send->sig,
+                          sizeof(send->sig)) != sizeof(send->sig)) {
+        send_end(s, send, SDM_ERR_INVAL);
+    } else if (must_wait(s, send) || !send_try(s, send)) {
+        QTAILQ_INSERT_TAIL(&s->waiting, send, next);
+    }
+}
+
+/*
+ * A kick is handled by the guest's own thread, with the big lock held. A guest
+ * that always has more to send would keep that lock from everybody else, so
+ * after CREDIT sends the main loop has to have had its turn.
+ */
 static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
 {
     VirtIOSdm *s = VIRTIO_SDM(vdev);
     SendElement *send;
 
-    while ((send = virtqueue_pop(vq, sizeof(*send)))) {
-        VirtQueueElement *elem = &send->elem;
-
-        if (iov_size(elem->in_sg, elem->in_num) <
-            sizeof(struct virtio_sdm_status)) {
-            virtio_error(vdev, "virtio-sdm: sendq buffer without room for a "
-                         "status");
-            virtqueue_detach_element(vq, elem, 0);
-            g_free(send);
-        } else if (iov_to_buf(elem->out_sg, elem->out_num, 0, &send->sig,
-                              sizeof(send->sig)) != sizeof(send->sig)) {
-            send_end(s, send, SDM_ERR_INVAL);
-        } else if (must_wait(s, send) || !send_try(s, send)) {
-            QTAILQ_INSERT_TAIL(&s->waiting, send, next);
+    while (s->credit && (send = virtqueue_pop(vq, sizeof(*send)))) {
+        send_one(s, send);
+        if (!--s->credit) {
+            qemu_bh_schedule(s->bh);
         }
     }
     notify_answers(s);
+    /* While we are here: what has come meanwhile needs no other thread. */
+    sdm_port_poll(&s->port);
+}
+
+static void send_bh(void *opaque)
+{
+    VirtIOSdm *s = opaque;
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+
+    s->credit = CREDIT;
+    if ((vdev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !vdev->broken) {
+        send_handle(vdev, s->sendq);
+    }
 }
 
 static void recv_handle(VirtIODevice *vdev, VirtQueue *vq)
@@ -300,6 +330,8 @@ static void virtio_sdm_realize(DeviceState *dev, Error **errp)
     virtio_init(vdev, VIRTIO_ID_SDM, sizeof(struct virtio_sdm_config));
     s->recvq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, recv_handle);
     s->sendq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, send_handle);
+    s->bh = qemu_bh_new(send_bh, s);
+    s->credit = CREDIT;
 }
 
 static void virtio_sdm_unrealize(DeviceState *dev)
@@ -307,6 +339,7 @@ static void virtio_sdm_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOSdm *s = VIRTIO_SDM(dev);
 
+    qemu_bh_delete(s->bh);
     virtio_sdm_reset(vdev);
     sdm_port_unrealize(&s->port);
     virtio_delete_queue(s->recvq);
@@ -399,6 +432,7 @@ static int virtio_sdm_load(VirtIODevice *vdev, QEMUFile *f, int version_id)
     if (!ret) {
         ret = load_sends(s, f, true);
     }
+    qemu_bh_schedule(s->bh);    /* the queue may have been waiting for it */
     return ret ? ret : vmstate_load_state(f, &vmstate_virtio_sdm_device, s, 1);
 }
 

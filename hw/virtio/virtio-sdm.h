@@ -12,6 +12,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
  * struct VirtIOSdm - the device, whatever its transport
  * @waiting: sends that wait for space in a ring, in their order
  * @pending: sends that wait for an answer
+ * @bh: goes on with the sendq, and refills @credit
+ * @credit: sends that the guest's own thread may still do
  * @answered: statuses were written that the driver was not notified of
  */
 struct VirtIOSdm {
@@ -21,6 +23,8 @@ struct VirtIOSdm {
     VirtQueue *sendq;
     uint32_t peer_select;
     uint64_t last_token;
+    QEMUBH *bh;
+    unsigned credit;
     bool answered;
     QTAILQ_HEAD(, VirtIOSdmSend) waiting;
     QTAILQ_HEAD(, VirtIOSdmSend) pending;
