@@ -13,6 +13,7 @@
 #include "block/aio.h"
 #include "migration/blocker.h"
 #include "qom/object_interfaces.h"
+#include "sysemu/event-loop-base.h"
 #include "sysemu/iothread.h"
 #include "exec/address-spaces.h"
 #include "hw/misc/sdm-comm.h"
@@ -665,6 +666,20 @@ static uint32_t comm_lifecycle(SdmComm *comm, SdmPort *port, uint32_t id,
 
 /* The object */
 
+static int serves(Object *obj, void *opaque)
+{
+    SdmCommSocket *s =
+        (SdmCommSocket *)object_dynamic_cast(obj, TYPE_SDM_COMM_SOCKET);
+
+    return s && s->iothread == opaque;
+}
+
+/* QEMU itself would let go of one that is in use, and just its name be gone. */
+static bool iothread_can_be_deleted(EventLoopBase *base)
+{
+    return !object_child_foreach(object_get_objects_root(), serves, base);
+}
+
 static void comm_complete(UserCreatable *uc, Error **errp)
 {
     SdmCommSocket *s = SDM_COMM_SOCKET(uc);
@@ -679,6 +694,8 @@ static void comm_complete(UserCreatable *uc, Error **errp)
             return;
         }
         object_ref(OBJECT(s->iothread));
+        EVENT_LOOP_BASE_GET_CLASS(s->iothread)->can_be_deleted =
+            iothread_can_be_deleted;
     }
     s->socket = multi_socket_find(s->socket_id, TYPE_SDM_COMM_SOCKET, errp);
     if (!s->socket) {
@@ -784,7 +801,8 @@ static void comm_class_init(ObjectClass *oc, void *data)
         "Id of a " TYPE_MULTI_SOCKET);
     object_class_property_add_str(oc, "iothread", get_iothread, set_iothread);
     object_class_property_set_description(oc, "iothread",
-        "Id of the iothread that serves the signals (default: the main loop)");
+        "Id of an iothread that serves the signals, and nothing else (default: "
+        "the main loop)");
 }
 
 static const TypeInfo comm_info = {
