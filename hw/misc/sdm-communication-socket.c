@@ -161,9 +161,14 @@ static bool channel_poll(void *opaque)
     return sdm_lane_ready(&c->lane);
 }
 
+/*
+ * The guest that was woken may have to run on this very CPU: let it, before
+ * polling goes on. Nothing happens where it has a CPU of its own.
+ */
 static void channel_poll_ready(void *opaque)
 {
     channel_run(opaque);
+    sched_yield();
 }
 
 static void channel_poll_begin(void *opaque)
