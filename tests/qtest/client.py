@@ -22,6 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.abspath(os.path.join(HERE, "..", ".."))
 BUILD = os.environ.get("SDM_BUILDDIR") or os.path.join(TOP, "build")
 FOLDER = os.environ.get("SDM_QEMU_DIR") or os.path.join(BUILD, "qemu")
+STOCK = os.environ.get("SDM_STOCK_DIR") or os.path.join(BUILD, "qemu", "stock")
 LIMIT = float(os.environ.get("SDM_QTEST_LIMIT", "120"))
 
 PROGRAMS = {"arm": "qemu-system-arm", "arm64": "qemu-system-aarch64",
@@ -75,11 +76,12 @@ def refused(pattern, command, *args, **named):
     raise Trouble(f"no error: '{pattern}' was expected")
 
 
-def program(arch):
-    """The QEMU to test."""
-    path = os.path.join(FOLDER, PROGRAMS[arch])
+def program(arch, stock=False):
+    """The QEMU to test, or the unpatched one."""
+    path = os.path.join(STOCK if stock else FOLDER, PROGRAMS[arch])
     if not os.path.exists(path):
-        raise Skip(f"{path} is not there: run qemu/build, or set SDM_QEMU_DIR")
+        raise Skip(f"{path} is not there: run qemu/build{' --stock' * stock}, "
+                   f"or set SDM_{'STOCK' if stock else 'QEMU'}_DIR")
     return path
 
 
@@ -142,7 +144,7 @@ class Qemu:
     """
 
     def __init__(self, name, args, arch="arm", accel="qtest", limits=(),
-                 pass_fds=()):
+                 pass_fds=(), stock=False):
         self.name = name
         self.events = []
         self.errors = ""
@@ -152,7 +154,7 @@ class Qemu:
         self._rest = {"qmp": b"", "qtest": b""}
         self._open = {}
         far = []
-        argv = [program(arch), "-nodefaults", "-display", "none",
+        argv = [program(arch, stock), "-nodefaults", "-display", "none",
                 "-accel", accel]
         for channel in ("qmp", "qtest") if accel == "qtest" else ("qmp",):
             near, other = socket.socketpair()
@@ -283,7 +285,8 @@ class Qemu:
             self._alive("qmp", f"the event {name}")
             return [e for e in self.events[seen:] if e["event"] == name and
                     data.items() <= {key.replace("-", "_"): value for
-                                     key, value in e["data"].items()}.items()]
+                                     key, value in
+                                     e.get("data", {}).items()}.items()]
         return wait_for(found, f"the event {name} {data}")[0]
 
     def until_error(self, pattern, since=0):
