@@ -257,8 +257,7 @@ void sdm_port_taken(SdmPort *port, const struct sdm_signal *sig)
     uint32_t type = sdm_from_le32(sig->type);
 
     if (type == SDM_SIGNAL_STATE) {
-        port->counts[type].waiting--;
-        port->counts[type].taken++;
+        sdm_counts_take(&port->counts[type]);
     } else {
         sdm_lanes_taken(port_lanes(port), sdm_from_le16(sig->source), type);
     }

@@ -90,6 +90,13 @@ typedef struct SdmCounts {
     uint64_t refused;
 } SdmCounts;
 
+/* One that waited is taken. Those of a restored machine were not counted. */
+static inline void sdm_counts_take(SdmCounts *counts)
+{
+    counts->waiting -= !!counts->waiting;
+    counts->taken++;
+}
+
 struct SdmPort {
     const SdmPortOps *ops;
     Object *owner;

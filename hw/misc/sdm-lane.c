@@ -27,6 +27,25 @@ void sdm_lanes_cleanup(SdmLanes *lanes)
     }
 }
 
+/* None of it is a lane's, but a poller looks at nothing else. */
+static bool is_deaf(const SdmLanes *lanes)
+{
+    return lanes->quiet || lanes->stalled || !lanes->port;
+}
+
+static void set_deaf(SdmLanes *lanes, bool quiet, bool stalled)
+{
+    uint32_t i;
+
+    lanes->quiet = quiet;
+    lanes->stalled = stalled;
+    for (i = 0; i < lanes->count; i++) {
+        if (lanes->lane[i]) {
+            qatomic_set(&lanes->lane[i]->deaf, is_deaf(lanes));
+        }
+    }
+}
+
 void sdm_lane_open(SdmLanes *lanes, SdmLane *lane, uint32_t id,
                    struct sdm_ring_pair *pair, bool master)
 {
@@ -37,7 +56,7 @@ void sdm_lane_open(SdmLanes *lanes, SdmLane *lane, uint32_t id,
                                                     : SDM_RING_TO_MASTER]);
     sdm_ring_end_init(&lane->rx, &pair->ring[master ? SDM_RING_TO_MASTER
                                                     : SDM_RING_TO_SLAVE]);
-    lane->deaf = lanes->quiet || lanes->stalled;
+    lane->deaf = is_deaf(lanes);
     lanes->lane[id] = lane;
     lanes->count = MAX(lanes->count, id + 1);
     trace_sdm_lane_open(id);
@@ -85,20 +104,6 @@ static void kick(SdmLane *lane)
 {
     trace_sdm_lane_kick(lane->id);
     lane->lanes->ops->kick(lane);
-}
-
-/* Neither flag is a lane's, but a poller looks at nothing else. */
-static void set_deaf(SdmLanes *lanes, bool quiet, bool stalled)
-{
-    uint32_t i;
-
-    lanes->quiet = quiet;
-    lanes->stalled = stalled;
-    for (i = 0; i < lanes->count; i++) {
-        if (lanes->lane[i]) {
-            qatomic_set(&lanes->lane[i]->deaf, quiet || stalled);
-        }
-    }
 }
 
 /* Sending */
@@ -207,8 +212,9 @@ static void lane_collect(SdmLane *lane)
     while (lane->ack_count) {
         SdmAck *ack = lane->acks[lane->ack_first % SDM_RING_SLOTS].ack;
         uint32_t index = oldest_ack(lane);
-        int ret = qatomic_read(&lane->polled) ? sdm_ring_status(&lane->tx, index)
-                                 : sdm_ring_watch(&lane->tx, index);
+        int ret = qatomic_read(&lane->polled) ?
+                  sdm_ring_status(&lane->tx, index) :
+                  sdm_ring_watch(&lane->tx, index);
 
         if (ret == -EAGAIN) {
             qatomic_set(&lane->watched, index);
@@ -285,7 +291,7 @@ static void lane_drop(SdmLane *lane, uint32_t status)
     }
 }
 
-/* Returns: the number of signals that are gone from the ring, at most QUANTUM */
+/* Returns: how many signals were read, at most QUANTUM */
 static unsigned lane_take(SdmLane *lane)
 {
     SdmLanes *lanes = lane->lanes;
@@ -298,7 +304,8 @@ static unsigned lane_take(SdmLane *lane)
     for (n = 0; n < QUANTUM; n++) {
         uint32_t type;
 
-        if ((lanes->quiet || qatomic_read(&lane->polled)) && !sdm_ring_ready(&lane->rx)) {
+        if ((lanes->quiet || qatomic_read(&lane->polled)) &&
+            !sdm_ring_ready(&lane->rx)) {
             break;
         }
         ret = sdm_ring_peek(&lane->rx, &sig);
@@ -400,8 +407,7 @@ void sdm_lanes_taken(SdmLanes *lanes, uint32_t id, uint32_t type)
 {
     SdmLane *lane = lanes->lane[id];
 
-    lanes->port->counts[type].waiting--;
-    lanes->port->counts[type].taken++;
+    sdm_counts_take(&lanes->port->counts[type]);
     lanes->stats[id].taken++;
     if (lanes->stale[id]) {
         lanes->stale[id]--;
@@ -459,6 +465,7 @@ void sdm_lanes_quiet(SdmLanes *lanes, bool on)
 void sdm_lanes_attach(SdmLanes *lanes, SdmPort *port)
 {
     lanes->port = port;
+    set_deaf(lanes, false, false);
     lanes->ops->schedule(lanes);
 }
 
@@ -479,8 +486,8 @@ void sdm_lanes_detach(SdmLanes *lanes)
         }
     }
     sdm_lanes_reset(lanes);
-    set_deaf(lanes, false, false);
     lanes->port = NULL;
+    set_deaf(lanes, false, false);
 }
 
 bool sdm_lane_ready(SdmLane *lane)

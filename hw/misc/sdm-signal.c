@@ -79,7 +79,8 @@ static void set_number(Object *obj, Visitor *v, const char *name,
          value < SDM_SIGNAL_USER)) {
         error_setg(errp, "number=%u: give 0 (interrupt), 2 (reset), 3 (stop), "
                    "4 (peer state) or %u to %u (user-defined); BOOT is "
-                   "sdm-signal-shboot", value, SDM_SIGNAL_USER, SDM_SIGNAL_TYPES - 1);
+                   "sdm-signal-shboot", value, SDM_SIGNAL_USER,
+                   SDM_SIGNAL_TYPES - 1);
         return;
     }
     if (SDM_SIGNAL(obj)->users) {
@@ -102,7 +103,8 @@ static void signal_class_init(ObjectClass *oc, void *data)
     object_class_property_add(oc, "number", "uint32", get_number, set_number,
                               NULL, NULL);
     object_class_property_set_description(oc, "number",
-        "Type: 0 interrupt, 2 reset, 3 stop, 4 peer state, 8 to 23 user-defined");
+        "Type: 0 interrupt, 2 reset, 3 stop, 4 peer state, 8 to 23 "
+        "user-defined");
 }
 
 static const TypeInfo signal_info = {
