@@ -15,6 +15,7 @@
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "sdm.h"
@@ -25,10 +26,20 @@
 /**
  * struct sdm_file - an open file
  * @sdm: kept alive by the reference that the file has to the cdev
+ * @filter: what SDM_IOC_FILTER has set; in use if its types are not 0
+ * @requests: signals of non-blocking writes that are not answered yet
+ * @pending: how many these are
+ * @error: -errno of the first of them that failed, until a write(2) tells it
  * @peer_events: value of @sdm->peer_events at the last SDM_IOC_PEER
+ *
+ * All but @peer_events is protected by @sdm->lock.
  */
 struct sdm_file {
 	struct sdm_device *sdm;
+	struct sdm_claim filter;
+	struct list_head requests;
+	unsigned int pending;
+	int error;
 	int peer_events;
 };
 
@@ -51,7 +62,7 @@ static const char *sdm_state_name(u32 state)
 }
 
 /* The errno that write(2) makes of a status. */
-static int sdm_status_errno(u32 status)
+int sdm_status_errno(u32 status)
 {
 	switch (status) {
 	case SDM_OK:
@@ -88,19 +99,111 @@ static int sdm_status_errno(u32 status)
 	}
 }
 
+/* Claims */
+
+static bool sdm_claims_overlap(const struct sdm_claim *a,
+			       const struct sdm_claim *b)
+{
+	unsigned int i;
+
+	if (!(a->types & b->types))
+		return false;
+	for (i = 0; i < SDM_FILTER_WORDS; i++) {
+		if (a->sources[i] & b->sources[i])
+			return true;
+	}
+	return false;
+}
+
+static bool sdm_claim_matches(const struct sdm_claim *claim,
+			      const struct sdm_signal *signal)
+{
+	u32 type = sdm_from_le32(signal->type);
+	u32 source = sdm_from_le16(signal->source);
+
+	return type < SDM_SIGNAL_TYPES && source < 64 * SDM_FILTER_WORDS &&
+	       claim->types & (1u << type) &&
+	       claim->sources[source / 64] & (1ull << source % 64);
+}
+
+/* Give an entry, which is in the queue, to whom it is for. */
+static void sdm_rx_route(struct sdm_device *sdm, struct sdm_rx_entry *entry)
+{
+	struct sdm_claim *claim;
+
+	entry->claim = &sdm->rest;
+	list_for_each_entry(claim, &sdm->claims, node) {
+		if (sdm_claim_matches(claim, &entry->signal)) {
+			entry->claim = claim;
+			break;
+		}
+	}
+	entry->claim->waiting++;
+	if (entry->claim->notify)
+		entry->claim->notify(entry->claim);
+}
+
+/* The claims are other ones. */
+static void sdm_rx_route_all(struct sdm_device *sdm)
+{
+	struct sdm_rx_entry *entry;
+
+	lockdep_assert_held(&sdm->lock);
+	list_for_each_entry(entry, &sdm->rx_queue, node)
+		entry->claim->waiting--;
+	list_for_each_entry(entry, &sdm->rx_queue, node)
+		sdm_rx_route(sdm, entry);
+	wake_up_interruptible(&sdm->wait);
+}
+
+int sdm_claim_add(struct sdm_device *sdm, struct sdm_claim *claim)
+{
+	struct sdm_claim *other;
+
+	lockdep_assert_held(&sdm->lock);
+	list_for_each_entry(other, &sdm->claims, node) {
+		if (sdm_claims_overlap(claim, other))
+			return -EBUSY;
+	}
+	claim->waiting = 0;
+	list_add_tail(&claim->node, &sdm->claims);
+	sdm_rx_route_all(sdm);
+	return 0;
+}
+
+void sdm_claim_del(struct sdm_device *sdm, struct sdm_claim *claim)
+{
+	lockdep_assert_held(&sdm->lock);
+	list_del(&claim->node);
+	sdm_rx_route_all(sdm);
+}
+
 /* Receiving */
 
 bool sdm_rx_full(struct sdm_device *sdm)
 {
 	lockdep_assert_held(&sdm->lock);
-	return kfifo_is_full(&sdm->rx);
+	return list_empty(&sdm->rx_free);
 }
 
 void sdm_rx_push(struct sdm_device *sdm, const struct sdm_signal *signal)
 {
+	struct sdm_rx_entry *entry;
+	u32 type;
+
 	lockdep_assert_held(&sdm->lock);
-	if (!WARN_ON_ONCE(!kfifo_put(&sdm->rx, *signal)))
-		sdm->received++;
+	if (WARN_ON_ONCE(list_empty(&sdm->rx_free)))
+		return;
+	entry = list_first_entry(&sdm->rx_free, struct sdm_rx_entry, node);
+	/* Once: the device can write to what @signal points to. */
+	entry->signal = *signal;
+	list_move_tail(&entry->node, &sdm->rx_queue);
+	sdm_rx_route(sdm, entry);
+
+	sdm->received++;
+	type = sdm_from_le32(entry->signal.type);
+	if (type < SDM_SIGNAL_TYPES)
+		sdm->counts[type].received++;
 }
 
 void sdm_receive(struct sdm_device *sdm)
@@ -115,37 +218,113 @@ void sdm_receive(struct sdm_device *sdm)
 	wake_up_interruptible(&sdm->wait);
 }
 
-/*
- * After room was made in the queue. The transport looks for room with the lock
- * held: it either saw what was made, or has set @rx_stopped before we look.
- */
+/* After room was made in the queue. */
 static void sdm_rx_restart(struct sdm_device *sdm)
 {
-	bool restarted;
-
-	spin_lock_irq(&sdm->lock);
-	restarted = sdm->rx_stopped && !sdm->gone;
-	if (restarted)
-		sdm->rx_stopped = !sdm->ops->receive(sdm);
-	spin_unlock_irq(&sdm->lock);
-
+	lockdep_assert_held(&sdm->lock);
+	if (!sdm->rx_stopped || sdm->gone)
+		return;
+	sdm->rx_stopped = !sdm->ops->receive(sdm);
 	/* Others may have seen the queue empty meanwhile. */
-	if (restarted)
-		wake_up_interruptible(&sdm->wait);
+	wake_up_interruptible(&sdm->wait);
 }
 
-/*
- * How many signals may be copied out: what was pushed before the lock was
- * released is visible to us, which a bare look at the queue does not ensure.
- */
-static unsigned int sdm_rx_len(struct sdm_device *sdm)
+/* Move up to @max signals of a claim, the oldest first, to the list @taken. */
+static void sdm_rx_take(struct sdm_device *sdm, struct sdm_claim *claim,
+			struct list_head *taken, size_t max)
 {
-	unsigned int len;
+	struct sdm_rx_entry *entry, *next;
+
+	lockdep_assert_held(&sdm->lock);
+	list_for_each_entry_safe(entry, next, &sdm->rx_queue, node) {
+		if (!max || !claim->waiting)
+			break;
+		if (entry->claim != claim)
+			continue;
+		list_move_tail(&entry->node, taken);
+		claim->waiting--;
+		max--;
+	}
+}
+
+bool sdm_take(struct sdm_device *sdm, struct sdm_claim *claim,
+	      struct sdm_signal *signal)
+{
+	struct sdm_rx_entry *entry;
+	unsigned long flags;
+	LIST_HEAD(taken);
+
+	spin_lock_irqsave(&sdm->lock, flags);
+	sdm_rx_take(sdm, claim, &taken, 1);
+	entry = list_first_entry_or_null(&taken, struct sdm_rx_entry, node);
+	if (entry) {
+		*signal = entry->signal;
+		list_move(&entry->node, &sdm->rx_free);
+		sdm_rx_restart(sdm);
+	}
+	spin_unlock_irqrestore(&sdm->lock, flags);
+	return entry;
+}
+
+/* Whose signals a file reads. */
+static struct sdm_claim *sdm_file_claim(struct sdm_file *sf)
+{
+	lockdep_assert_held(&sf->sdm->lock);
+	return sf->filter.types ? &sf->filter : &sf->sdm->rest;
+}
+
+/* What was pushed before the lock was released is visible to us. */
+static bool sdm_readable(struct sdm_file *sf)
+{
+	bool readable;
+
+	spin_lock_irq(&sf->sdm->lock);
+	readable = sdm_file_claim(sf)->waiting || sf->sdm->gone;
+	spin_unlock_irq(&sf->sdm->lock);
+	return readable;
+}
+
+/* What is there: bytes, 0 if it is nothing, or -errno. read_lock held. */
+static ssize_t sdm_read_now(struct sdm_file *sf, char __user *buf, size_t count)
+{
+	struct sdm_device *sdm = sf->sdm;
+	struct sdm_rx_entry *entry, *prev;
+	LIST_HEAD(taken);
+	LIST_HEAD(read);
+	ssize_t done = 0;
 
 	spin_lock_irq(&sdm->lock);
-	len = kfifo_len(&sdm->rx);
+	if (sdm->gone)
+		done = -ENODEV;
+	else
+		sdm_rx_take(sdm, sdm_file_claim(sf), &taken,
+			    count / sizeof(entry->signal));
 	spin_unlock_irq(&sdm->lock);
-	return len;
+	if (list_empty(&taken))
+		return done;
+
+	while ((entry = list_first_entry_or_null(&taken, struct sdm_rx_entry,
+						 node))) {
+		if (copy_to_user(buf + done, &entry->signal,
+				 sizeof(entry->signal)))
+			break;
+		done += sizeof(entry->signal);
+		list_move(&entry->node, &read);
+	}
+
+	spin_lock_irq(&sdm->lock);
+	/*
+	 * On a fault, what was not copied goes back to where it was: there is no
+	 * older one of this claim. A mailbox may have claimed it meanwhile.
+	 */
+	list_for_each_entry_safe_reverse(entry, prev, &taken, node) {
+		list_move(&entry->node, &sdm->rx_queue);
+		sdm_rx_route(sdm, entry);
+	}
+	list_splice(&read, &sdm->rx_free);
+	sdm_rx_restart(sdm);
+	spin_unlock_irq(&sdm->lock);
+	return done ?: -EFAULT;
 }
 
 static ssize_t sdm_read(struct file *file, char __user *buf, size_t count,
@@ -153,9 +332,7 @@ static ssize_t sdm_read(struct file *file, char __user *buf, size_t count,
 {
 	struct sdm_file *sf = file->private_data;
 	struct sdm_device *sdm = sf->sdm;
-	unsigned int copied;
-	unsigned int len;
-	int ret;
+	ssize_t ret;
 
 	if (count < sizeof(struct sdm_signal))
 		return -EINVAL;
@@ -163,33 +340,52 @@ static ssize_t sdm_read(struct file *file, char __user *buf, size_t count,
 	for (;;) {
 		if (mutex_lock_interruptible(&sdm->read_lock))
 			return -ERESTARTSYS;
-		if (READ_ONCE(sdm->gone)) {
-			ret = -ENODEV;
-			goto out_unlock;
-		}
-		len = sdm_rx_len(sdm);
-		if (len)
-			break;
+		ret = sdm_read_now(sf, buf, count);
 		mutex_unlock(&sdm->read_lock);
+		if (ret)
+			return ret;
 
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		if (wait_event_interruptible(sdm->wait,
-					     !kfifo_is_empty(&sdm->rx) ||
-					     READ_ONCE(sdm->gone)))
+		if (wait_event_interruptible(sdm->wait, sdm_readable(sf)))
 			return -ERESTARTSYS;
 	}
+}
 
-	/* On a fault, what was not copied stays in the queue. */
-	len *= sizeof(struct sdm_signal);
-	ret = kfifo_to_user(&sdm->rx, buf, min_t(size_t, count, len), &copied);
-	copied = rounddown(copied, sizeof(struct sdm_signal));
-	if (copied) {
-		sdm_rx_restart(sdm);
-		ret = copied;
+static long sdm_ioctl_filter(struct sdm_file *sf, void __user *arg)
+{
+	struct sdm_device *sdm = sf->sdm;
+	struct sdm_ioc_filter filter;
+	struct sdm_claim old;
+	int ret = 0;
+
+	if (copy_from_user(&filter, arg, sizeof(filter)))
+		return -EFAULT;
+	if (filter.types & ~SDM_FEATURES_MASK || filter.reserved)
+		return -EINVAL;
+	if (filter.types && !memchr_inv(filter.sources, 0,
+					sizeof(filter.sources)))
+		return -EINVAL;
+
+	/* No signal may be on its way to this file under the old filter. */
+	if (mutex_lock_interruptible(&sdm->read_lock))
+		return -ERESTARTSYS;
+	spin_lock_irq(&sdm->lock);
+	old = sf->filter;
+	if (old.types)
+		sdm_claim_del(sdm, &sf->filter);
+	sf->filter.types = filter.types;
+	memcpy(sf->filter.sources, filter.sources, sizeof(filter.sources));
+	if (filter.types)
+		ret = sdm_claim_add(sdm, &sf->filter);
+	if (ret) {
+		sf->filter.types = old.types;
+		memcpy(sf->filter.sources, old.sources, sizeof(old.sources));
+		/* Nobody else could get it meanwhile. */
+		if (old.types)
+			WARN_ON(sdm_claim_add(sdm, &sf->filter));
 	}
-
-out_unlock:
+	spin_unlock_irq(&sdm->lock);
 	mutex_unlock(&sdm->read_lock);
 	return ret;
 }
@@ -201,31 +397,76 @@ static void sdm_request_release(struct kref *ref)
 	kfree(container_of(ref, struct sdm_request, ref));
 }
 
+void sdm_request_put(struct sdm_request *req)
+{
+	kref_put(&req->ref, sdm_request_release);
+}
+
+struct sdm_request *sdm_request_new(const struct sdm_signal *signal, gfp_t gfp)
+{
+	struct sdm_request *req = kzalloc(sizeof(*req), gfp);
+
+	if (!req)
+		return NULL;
+	kref_init(&req->ref);
+	init_completion(&req->done);
+	INIT_LIST_HEAD(&req->node);
+	req->signal = *signal;
+	return req;
+}
+
+void sdm_room(struct sdm_device *sdm)
+{
+	lockdep_assert_held(&sdm->lock);
+	wake_up_interruptible(&sdm->send_wait);
+	if (sdm->mbox)
+		sdm_mbox_room(sdm->mbox);
+}
+
 void sdm_request_done(struct sdm_device *sdm, struct sdm_request *req,
 		      int error, u32 status)
 {
+	u32 type = sdm_from_le32(req->signal.type);
+
 	lockdep_assert_held(&sdm->lock);
 	req->error = error;
 	req->status = status;
 	if (!error && status == SDM_OK)
 		sdm->sent++;
+	if (!error && type < SDM_SIGNAL_TYPES) {
+		if (status == SDM_OK)
+			sdm->counts[type].sent++;
+		else
+			sdm->counts[type].refused++;
+	}
+	if (req->answered)
+		req->answered(req);
 	complete(&req->done);
-	kref_put(&req->ref, sdm_request_release);
-	wake_up_interruptible(&sdm->send_wait);
+	sdm_request_put(req);
+	sdm_room(sdm);
 }
 
-/* Called as a wait condition too: may not sleep. */
-static int sdm_submit(struct sdm_device *sdm, struct sdm_request *req)
+int sdm_submit(struct sdm_device *sdm, struct sdm_request *req)
 {
-	int ret = -ENODEV;
+	int ret;
+
+	lockdep_assert_held(&sdm->lock);
+	if (sdm->gone)
+		return -ENODEV;
+	kref_get(&req->ref);
+	ret = sdm->ops->submit(sdm, req);
+	if (ret)
+		sdm_request_put(req);
+	return ret;
+}
+
+/* Also a wait condition: may not sleep. */
+static int sdm_submit_locked(struct sdm_device *sdm, struct sdm_request *req)
+{
+	int ret;
 
 	spin_lock_irq(&sdm->lock);
-	if (!sdm->gone) {
-		kref_get(&req->ref);
-		ret = sdm->ops->submit(sdm, req);
-		if (ret)
-			kref_put(&req->ref, sdm_request_release);
-	}
+	ret = sdm_submit(sdm, req);
 	spin_unlock_irq(&sdm->lock);
 	return ret;
 }
@@ -242,19 +483,16 @@ static int sdm_send(struct sdm_device *sdm, const struct sdm_signal *signal,
 	struct sdm_request *req;
 	int ret;
 
-	req = kzalloc(sizeof(*req), GFP_KERNEL);
+	req = sdm_request_new(signal, GFP_KERNEL);
 	if (!req)
 		return -ENOMEM;
-	kref_init(&req->ref);
-	init_completion(&req->done);
-	req->signal = *signal;
 
-	ret = sdm_submit(sdm, req);
+	ret = sdm_submit_locked(sdm, req);
 	if (ret == -ENOSPC) {
 		if (nonblock)
 			ret = -EAGAIN;
 		else if (wait_event_interruptible(sdm->send_wait,
-				(ret = sdm_submit(sdm, req)) != -ENOSPC))
+				(ret = sdm_submit_locked(sdm, req)) != -ENOSPC))
 			ret = -ERESTARTSYS;
 	}
 	if (ret)
@@ -267,8 +505,71 @@ static int sdm_send(struct sdm_device *sdm, const struct sdm_signal *signal,
 	ret = req->error;
 	*status = req->status;
 out:
-	kref_put(&req->ref, sdm_request_release);
+	sdm_request_put(req);
 	return ret;
+}
+
+/* A signal of a non-blocking write; lock held. */
+static void sdm_file_answered(struct sdm_request *req)
+{
+	struct sdm_file *sf = req->owner;
+
+	list_del(&req->node);
+	sf->pending--;
+	if (!sf->error)
+		sf->error = req->error ?: sdm_status_errno(req->status);
+}
+
+/*
+ * Give a signal to the device, for a file that will not wait. What the device
+ * answers, now or later, goes to sf->error; while there is one, nothing more is
+ * sent, so that its reader knows where the file stopped.
+ */
+static int sdm_post(struct sdm_file *sf, const struct sdm_signal *signal)
+{
+	struct sdm_device *sdm = sf->sdm;
+	struct sdm_request *req;
+	int ret;
+
+	req = sdm_request_new(signal, GFP_KERNEL);
+	if (!req)
+		return -ENOMEM;
+	req->answered = sdm_file_answered;
+	req->owner = sf;
+
+	spin_lock_irq(&sdm->lock);
+	ret = sf->error;
+	if (!ret && sf->pending >= SDM_FILE_PENDING)
+		ret = -EAGAIN;
+	if (!ret) {
+		/* Before, because it may be answered at once. */
+		list_add_tail(&req->node, &sf->requests);
+		sf->pending++;
+		ret = sdm_submit(sdm, req);
+		if (ret) {
+			list_del(&req->node);
+			sf->pending--;
+		} else {
+			ret = sf->error;
+		}
+		if (ret == -ENOSPC)
+			ret = -EAGAIN;
+	}
+	spin_unlock_irq(&sdm->lock);
+	sdm_request_put(req);
+	return ret;
+}
+
+/* The error of an earlier write, or 0. It is told once. */
+static int sdm_file_error(struct sdm_file *sf)
+{
+	int error;
+
+	spin_lock_irq(&sf->sdm->lock);
+	error = sf->error;
+	sf->error = 0;
+	spin_unlock_irq(&sf->sdm->lock);
+	return error;
 }
 
 static ssize_t sdm_write(struct file *file, const char __user *buf,
@@ -279,27 +580,38 @@ static ssize_t sdm_write(struct file *file, const char __user *buf,
 	struct sdm_signal signal;
 	size_t done = 0;
 	u32 status;
-	int ret = 0;
+	int ret;
 
 	if (count < sizeof(signal))
 		return -EINVAL;
 	count = min_t(size_t, count, INT_MAX);
+
+	ret = sdm_file_error(sf);
+	if (ret)
+		return ret;
 
 	while (count - done >= sizeof(signal)) {
 		if (copy_from_user(&signal, buf + done, sizeof(signal))) {
 			ret = -EFAULT;
 			break;
 		}
-		ret = sdm_send(sf->sdm, &signal, nonblock, &status);
-		if (!ret)
-			ret = sdm_status_errno(status);
+		if (nonblock) {
+			ret = sdm_post(sf, &signal);
+		} else {
+			ret = sdm_send(sf->sdm, &signal, false, &status);
+			if (!ret)
+				ret = sdm_status_errno(status);
+		}
 		if (ret)
 			break;
 		done += sizeof(signal);
 		if (signal_pending(current))
 			break;
 	}
-	return done ?: ret;
+	if (done)
+		return done;
+	/* If it was kept for a later write, this is the one. */
+	return nonblock ? sdm_file_error(sf) ?: ret : ret;
 }
 
 /* Peers */
@@ -341,7 +653,7 @@ static int sdm_read_info(struct sdm_device *sdm, struct sdm_ioc_info *info)
 	return 0;
 }
 
-static int sdm_get_info(struct sdm_device *sdm, struct sdm_ioc_info *info)
+int sdm_get_info(struct sdm_device *sdm, struct sdm_ioc_info *info)
 {
 	int ret;
 
@@ -484,6 +796,8 @@ static long sdm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return sdm_ioctl_peer(sf, uarg);
 	case SDM_IOC_SEND:
 		return sdm_ioctl_send(sf, uarg, file->f_flags & O_NONBLOCK);
+	case SDM_IOC_FILTER:
+		return sdm_ioctl_filter(sf, uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -496,10 +810,21 @@ static __poll_t sdm_poll(struct file *file, poll_table *pt)
 	__poll_t mask = 0;
 
 	poll_wait(file, &sdm->wait, pt);
-	if (READ_ONCE(sdm->gone))
+	poll_wait(file, &sdm->send_wait, pt);
+
+	spin_lock_irq(&sdm->lock);
+	if (sdm->gone) {
+		spin_unlock_irq(&sdm->lock);
 		return EPOLLHUP;
-	if (!kfifo_is_empty(&sdm->rx))
+	}
+	if (sdm_file_claim(sf)->waiting)
 		mask |= EPOLLIN | EPOLLRDNORM;
+	if (sf->error)
+		mask |= EPOLLERR | EPOLLOUT | EPOLLWRNORM;
+	else if (sf->pending < SDM_FILE_PENDING && sdm->ops->room(sdm))
+		mask |= EPOLLOUT | EPOLLWRNORM;
+	spin_unlock_irq(&sdm->lock);
+
 	if (atomic_read(&sdm->peer_events) != READ_ONCE(sf->peer_events))
 		mask |= EPOLLPRI;
 	return mask;
@@ -556,6 +881,7 @@ static int sdm_open(struct inode *inode, struct file *file)
 	if (!sf)
 		return -ENOMEM;
 	sf->sdm = sdm;
+	INIT_LIST_HEAD(&sf->requests);
 	sf->peer_events = atomic_read(&sdm->peer_events);
 	file->private_data = sf;
 	return stream_open(inode, file);
@@ -563,7 +889,18 @@ static int sdm_open(struct inode *inode, struct file *file)
 
 static int sdm_release(struct inode *inode, struct file *file)
 {
-	kfree(file->private_data);
+	struct sdm_file *sf = file->private_data;
+	struct sdm_device *sdm = sf->sdm;
+	struct sdm_request *req;
+
+	spin_lock_irq(&sdm->lock);
+	if (sf->filter.types)
+		sdm_claim_del(sdm, &sf->filter);
+	list_for_each_entry(req, &sf->requests, node)
+		req->answered = NULL;
+	spin_unlock_irq(&sdm->lock);
+
+	kfree(sf);
 	return 0;
 }
 
@@ -654,15 +991,110 @@ static ssize_t received_show(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(received);
 
+static ssize_t waiting_show(struct device *dev, struct device_attribute *attr,
+			    char *buf)
+{
+	struct sdm_device *sdm = container_of(dev, struct sdm_device, dev);
+	struct sdm_rx_entry *entry;
+	unsigned int waiting = 0;
+
+	spin_lock_irq(&sdm->lock);
+	list_for_each_entry(entry, &sdm->rx_queue, node)
+		waiting++;
+	spin_unlock_irq(&sdm->lock);
+	return sysfs_emit(buf, "%u\n", waiting);
+}
+static DEVICE_ATTR_RO(waiting);
+
 static struct attribute *sdm_attrs[] = {
 	&dev_attr_id.attr,
 	&dev_attr_num_slaves.attr,
 	&dev_attr_features.attr,
 	&dev_attr_sent.attr,
 	&dev_attr_received.attr,
+	&dev_attr_waiting.attr,
 	NULL
 };
-ATTRIBUTE_GROUPS(sdm);
+
+static const struct attribute_group sdm_group = {
+	.attrs = sdm_attrs,
+};
+
+/* counters/: sent_N, refused_N and received_N for each type N. */
+
+static const struct {
+	const char *name;
+	size_t offset;
+} sdm_counter_kinds[] = {
+	{ "sent", offsetof(struct sdm_counts, sent) },
+	{ "refused", offsetof(struct sdm_counts, refused) },
+	{ "received", offsetof(struct sdm_counts, received) },
+};
+
+#define SDM_COUNTERS	(ARRAY_SIZE(sdm_counter_kinds) * SDM_SIGNAL_TYPES)
+
+static struct sdm_counter {
+	struct device_attribute attr;
+	unsigned int type;
+	size_t offset;
+	char name[sizeof("received_23")];
+} sdm_counters[SDM_COUNTERS];
+
+static struct attribute *sdm_counter_attrs[SDM_COUNTERS + 1];
+
+static ssize_t sdm_counter_show(struct device *dev,
+				struct device_attribute *attr, char *buf)
+{
+	struct sdm_device *sdm = container_of(dev, struct sdm_device, dev);
+	struct sdm_counter *counter = container_of(attr, struct sdm_counter,
+						   attr);
+	void *counts = &sdm->counts[counter->type];
+
+	return sdm_show_counter(sdm, counts + counter->offset, buf);
+}
+
+static umode_t sdm_counter_visible(struct kobject *kobj,
+				   struct attribute *attr, int n)
+{
+	struct sdm_device *sdm = container_of(kobj_to_dev(kobj),
+					      struct sdm_device, dev);
+
+	return sdm->features & (1u << sdm_counters[n].type) ? attr->mode : 0;
+}
+
+static const struct attribute_group sdm_counter_group = {
+	.name = "counters",
+	.attrs = sdm_counter_attrs,
+	.is_visible = sdm_counter_visible,
+};
+
+static void __init sdm_counters_init(void)
+{
+	unsigned int kind, type;
+	unsigned int n = 0;
+
+	for (kind = 0; kind < ARRAY_SIZE(sdm_counter_kinds); kind++) {
+		for (type = 0; type < SDM_SIGNAL_TYPES; type++, n++) {
+			struct sdm_counter *counter = &sdm_counters[n];
+
+			snprintf(counter->name, sizeof(counter->name), "%s_%u",
+				 sdm_counter_kinds[kind].name, type);
+			counter->type = type;
+			counter->offset = sdm_counter_kinds[kind].offset;
+			sysfs_attr_init(&counter->attr.attr);
+			counter->attr.attr.name = counter->name;
+			counter->attr.attr.mode = 0444;
+			counter->attr.show = sdm_counter_show;
+			sdm_counter_attrs[n] = &counter->attr.attr;
+		}
+	}
+}
+
+static const struct attribute_group *sdm_groups[] = {
+	&sdm_group,
+	&sdm_counter_group,
+	NULL
+};
 
 static struct class sdm_class = {
 	.name		= "sdm",
@@ -676,30 +1108,35 @@ static void sdm_dev_release(struct device *dev)
 	struct sdm_device *sdm = container_of(dev, struct sdm_device, dev);
 
 	ida_free(&sdm_minors, MINOR(dev->devt));
-	kfree(sdm);
+	kvfree(sdm);
 }
 
 struct sdm_device *sdm_alloc(struct device *parent, const struct sdm_ops *ops,
 			     void *priv)
 {
 	struct sdm_device *sdm;
+	unsigned int i;
 	int minor;
 	int ret;
 
-	sdm = kzalloc(sizeof(*sdm), GFP_KERNEL);
+	sdm = kvzalloc(sizeof(*sdm), GFP_KERNEL);
 	if (!sdm)
 		return ERR_PTR(-ENOMEM);
 
 	minor = ida_alloc_max(&sdm_minors, SDM_MINORS - 1, GFP_KERNEL);
 	if (minor < 0) {
-		kfree(sdm);
+		kvfree(sdm);
 		return ERR_PTR(minor);
 	}
 
 	sdm->ops = ops;
 	sdm->priv = priv;
 	spin_lock_init(&sdm->lock);
-	INIT_KFIFO(sdm->rx);
+	INIT_LIST_HEAD(&sdm->rx_free);
+	INIT_LIST_HEAD(&sdm->rx_queue);
+	INIT_LIST_HEAD(&sdm->claims);
+	for (i = 0; i < SDM_RX_QUEUE; i++)
+		list_add_tail(&sdm->rx_entries[i].node, &sdm->rx_free);
 	mutex_init(&sdm->read_lock);
 	init_waitqueue_head(&sdm->wait);
 	init_waitqueue_head(&sdm->send_wait);
@@ -724,11 +1161,22 @@ struct sdm_device *sdm_alloc(struct device *parent, const struct sdm_ops *ops,
 
 int sdm_register(struct sdm_device *sdm)
 {
+	struct sdm_ioc_info info;
 	int ret;
+
+	ret = sdm_get_info(sdm, &info);
+	if (ret)
+		return ret;
+	sdm->features = info.features;
 
 	ret = cdev_device_add(&sdm->cdev, &sdm->dev);
 	if (ret)
 		return ret;
+
+	/* Without it, everything else works. */
+	ret = sdm_mbox_add(sdm);
+	if (ret)
+		dev_err(&sdm->dev, "no mailbox controller: %d\n", ret);
 
 	spin_lock_irq(&sdm->lock);
 	sdm->registered = true;
@@ -741,6 +1189,8 @@ int sdm_register(struct sdm_device *sdm)
 
 void sdm_stop(struct sdm_device *sdm)
 {
+	sdm_mbox_remove(sdm);
+
 	mutex_lock(&sdm->peer_lock);
 	spin_lock_irq(&sdm->lock);
 	sdm->ops->stop(sdm);
@@ -766,6 +1216,7 @@ static int __init sdm_init(void)
 {
 	int ret;
 
+	sdm_counters_init();
 	ret = alloc_chrdev_region(&sdm_devt, 0, SDM_MINORS, "sdm");
 	if (ret)
 		return ret;

@@ -110,8 +110,16 @@ static void sdm_platform_check_tx(struct sdm_platform *sp)
 		sdm_request_done(sp->sdm, req, 0, status);
 	} else {
 		/* A request of an earlier driver instance. */
-		wake_up_interruptible(&sp->sdm->send_wait);
+		sdm_room(sp->sdm);
 	}
+}
+
+static bool sdm_platform_room(struct sdm_device *sdm)
+{
+	struct sdm_platform *sp = sdm->priv;
+
+	return !sp->tx &&
+	       !(readl(sp->regs + SDM_REG_TX_STATUS) & SDM_TX_BUSY);
 }
 
 static int sdm_platform_submit(struct sdm_device *sdm, struct sdm_request *req)
@@ -119,7 +127,7 @@ static int sdm_platform_submit(struct sdm_device *sdm, struct sdm_request *req)
 	struct sdm_platform *sp = sdm->priv;
 	const struct sdm_signal *signal = &req->signal;
 
-	if (sp->tx || readl(sp->regs + SDM_REG_TX_STATUS) & SDM_TX_BUSY)
+	if (!sdm_platform_room(sdm))
 		return -ENOSPC;
 
 	writel(sdm_from_le32(signal->type), sp->regs + SDM_REG_TX_TYPE);
@@ -147,6 +155,7 @@ static const struct sdm_ops sdm_platform_ops = {
 	.info		= sdm_platform_info,
 	.peer		= sdm_platform_peer,
 	.submit		= sdm_platform_submit,
+	.room		= sdm_platform_room,
 	.receive	= sdm_platform_receive,
 	.stop		= sdm_platform_stop,
 };

@@ -180,6 +180,14 @@ static int sdm_virtio_submit(struct sdm_device *sdm, struct sdm_request *req)
 	return ret;
 }
 
+static bool sdm_virtio_room(struct sdm_device *sdm)
+{
+	struct sdm_virtio *sv = sdm->priv;
+
+	/* What a signal takes if there is no indirect descriptor for it. */
+	return sv->vqs[VIRTIO_SDM_QUEUE_SEND]->num_free >= 2;
+}
+
 static void sdm_virtio_sent(struct virtqueue *vq)
 {
 	struct sdm_virtio *sv = vq->vdev->priv;
@@ -218,6 +226,7 @@ static const struct sdm_ops sdm_virtio_ops = {
 	.info		= sdm_virtio_info,
 	.peer		= sdm_virtio_peer,
 	.submit		= sdm_virtio_submit,
+	.room		= sdm_virtio_room,
 	.receive	= sdm_virtio_receive,
 	.stop		= sdm_virtio_stop,
 };
