@@ -34,6 +34,7 @@
 #define INTERFACE   1u      /* struct sdm_ioc_info.version */
 #define DEVICES     64u     /* /dev/sdm0 .. /dev/sdm63 */
 #define RECEIVE_MAX 16u     /* signals in one read(2) */
+#define PING_MAX    1000000u
 
 /* Exit statuses; the manual explains them. */
 enum {
@@ -46,7 +47,8 @@ enum {
 };
 
 enum { MODE_NONE, MODE_BOOT = 'b', MODE_SEND = 's', MODE_RECEIVE = 'r',
-       MODE_LIST = 'l', MODE_WAIT = 'w', MODE_RESET = 256, MODE_STOP };
+       MODE_LIST = 'l', MODE_WAIT = 'w', MODE_RESET = 256, MODE_STOP,
+       MODE_PING, MODE_ECHO };
 
 struct options {
     int mode;
@@ -55,6 +57,10 @@ struct options {
     const char *window;
     const char *count;
     const char *timeout;
+    const char *signal;
+    const char *from;
+    const char *pings;
+    int ack;
     int no_wait;
     int nargs;
     char **args;
@@ -156,12 +162,17 @@ static int timeout_ms(const struct options *o)
     return seconds * 1000;
 }
 
-static int64_t now_ms(void)
+static uint64_t now_ns(void)
 {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t now_ms(void)
+{
+    return now_ns() / 1000000;
 }
 
 /* Exactly @min..@max positions, or how it is called right. */
@@ -240,22 +251,32 @@ static uint32_t find_slave(const struct device *dev, const char *which)
 }
 
 /* Returns the status; exits where it did not come. */
-static uint32_t send_signal(const struct device *dev, uint32_t type,
-                            uint32_t target, uint64_t p0, uint64_t p1)
+static uint32_t send_message(const struct device *dev,
+                             const struct sdm_signal *signal)
 {
     struct sdm_ioc_send send;
 
     memset(&send, 0, sizeof(send));
-    send.signal.type = sdm_to_le32(type);
-    send.signal.target = sdm_to_le16(target);
-    send.signal.payload[0] = sdm_to_le64(p0);
-    send.signal.payload[1] = sdm_to_le64(p1);
+    send.signal = *signal;
     if (ioctl(dev->fd, SDM_IOC_SEND, &send)) {
-        fail(EXIT_FILE, "%s: signal %" PRIu32 " to %" PRIu32 ": %s%s",
-             dev->path, type, target, strerror(errno),
+        fail(EXIT_FILE, "%s: signal %" PRIu32 " to %u: %s%s", dev->path,
+             sdm_from_le32(signal->type), sdm_from_le16(signal->target),
+             strerror(errno),
              errno == ENODEV ? ": the device was removed" : "");
     }
     return send.status;
+}
+
+static uint32_t send_signal(const struct device *dev, uint32_t type,
+                            uint32_t target, uint64_t p0, uint64_t p1)
+{
+    struct sdm_signal signal = {
+        .type = sdm_to_le32(type),
+        .target = sdm_to_le16(target),
+        .payload = { sdm_to_le64(p0), sdm_to_le64(p1) },
+    };
+
+    return send_message(dev, &signal);
 }
 
 static void check_status(const struct device *dev, uint32_t type,
@@ -541,19 +562,23 @@ static void boot(const struct options *o)
 
 static void send_one(const struct options *o)
 {
+    struct sdm_signal signal = { 0 };
     struct device dev;
     uint32_t type, target;
-    uint64_t payload[2] = { 0, 0 };
 
     positions(o, 3, 5, "-s DEV SIGNAL TARGET [P0 [P1]]");
     type = number("the signal", o->args[1], SDM_SIGNAL_TYPES - 1);
     target = number("the target", o->args[2], SDM_ID_ALL);
+    signal.type = sdm_to_le32(type);
+    signal.target = sdm_to_le16(target);
+    signal.flags = sdm_to_le32(o->ack ? SDM_SIGNAL_F_ACK : 0);
     for (int i = 3; i < o->nargs; i++) {
-        payload[i - 3] = number("the payload", o->args[i], UINT64_MAX);
+        signal.payload[i - 3] =
+            sdm_to_le64(number("the payload", o->args[i], UINT64_MAX));
     }
     open_device(&dev, o->args[0]);
     check_status(&dev, type, "the signal", target,
-                 send_signal(&dev, type, target, payload[0], payload[1]));
+                 send_message(&dev, &signal));
 }
 
 static void reset_or_stop(const struct options *o)
@@ -600,13 +625,65 @@ static int wait_for(const struct device *dev, short events, int64_t end_ms)
     }
 }
 
+/* One type, or all; from one peer, or from all. */
+static void set_filter(const struct device *dev, uint32_t types,
+                       const char *from)
+{
+    struct sdm_ioc_filter filter = { .types = types };
+    uint64_t id;
+
+    for (unsigned i = 0; i < SDM_FILTER_WORDS; i++) {
+        filter.sources[i] = from ? 0 : UINT64_MAX;
+    }
+    if (from) {
+        id = number("--from", from, SDM_MAX_SLAVES);
+        filter.sources[id / 64] = UINT64_C(1) << id % 64;
+    }
+    if (ioctl(dev->fd, SDM_IOC_FILTER, &filter)) {
+        fail(EXIT_FILE, "%s: %s%s", dev->path, strerror(errno),
+             errno == EBUSY ? ": another program or a mailbox client receives "
+             "these signals" : "");
+    }
+}
+
+static uint32_t signal_type(const struct options *o)
+{
+    return o->signal ? number("--signal", o->signal, SDM_SIGNAL_TYPES - 1)
+                     : SDM_SIGNAL_INTERRUPT;
+}
+
+/*
+ * Wait until @end_ms (negative: for ever) and read up to @max signals. Returns
+ * how many, 0 when the time has passed.
+ */
+static size_t take(const struct device *dev, struct sdm_signal *signals,
+                   size_t max, int64_t end_ms)
+{
+    ssize_t n;
+
+    for (;;) {
+        if (!wait_for(dev, POLLIN, end_ms)) {
+            return 0;
+        }
+        n = read(dev->fd, signals, max * sizeof(signals[0]));
+        if (n >= (ssize_t)sizeof(signals[0])) {
+            return n / sizeof(signals[0]);
+        }
+        /* Another reader can be faster: the file is O_NONBLOCK then. */
+        if (n >= 0 || (errno != EINTR && errno != EAGAIN)) {
+            fail(EXIT_FILE, "%s: read: %s", dev->path,
+                 n < 0 ? strerror(errno) : "half a signal");
+        }
+    }
+}
+
 static void receive(const struct options *o)
 {
     struct sdm_signal signals[RECEIVE_MAX];
     uint64_t left = UINT64_MAX;     /* for ever */
     struct device dev;
     int64_t end_ms;
-    ssize_t n;
+    size_t n;
 
     positions(o, 1, 1, "-r DEV [--count N] [--timeout S]");
     if (o->count) {
@@ -614,27 +691,25 @@ static void receive(const struct options *o)
     }
     end_ms = timeout_ms(o);
     open_device(&dev, o->args[0]);
+    if (o->signal || o->from) {
+        set_filter(&dev, o->signal ? 1u << signal_type(o)
+                                   : (1u << SDM_SIGNAL_TYPES) - 1, o->from);
+    }
+    fcntl(dev.fd, F_SETFL, O_NONBLOCK);
     if (end_ms >= 0) {
         end_ms += now_ms();
     }
     while (left) {
-        if (!wait_for(&dev, POLLIN, end_ms)) {
+        n = take(&dev, signals, left < RECEIVE_MAX ? left : RECEIVE_MAX,
+                 end_ms);
+        if (!n) {
             if (o->count) {
                 fail(EXIT_TIME, "%s: %" PRIu64 " of %s signals did not come "
                      "within %s s", dev.path, left, o->count, o->timeout);
             }
             return;
         }
-        n = read(dev.fd, signals, (left < RECEIVE_MAX ? left : RECEIVE_MAX) *
-                                  sizeof(signals[0]));
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < (ssize_t)sizeof(signals[0])) {
-            fail(EXIT_FILE, "%s: read: %s", dev.path,
-                 n < 0 ? strerror(errno) : "half a signal");
-        }
-        for (size_t i = 0; i < n / sizeof(signals[0]); i++) {
+        for (size_t i = 0; i < n; i++) {
             const struct sdm_signal *s = &signals[i];
 
             printf("signal %" PRIu32 " from %u flags 0x%" PRIx32 " cookie %"
@@ -649,6 +724,119 @@ static void receive(const struct options *o)
         }
         fflush(stdout);     /* somebody may read them through a pipe */
     }
+}
+
+/* Send back what comes. */
+static void echo(const struct options *o)
+{
+    const uint32_t type = signal_type(o);
+    uint64_t left = UINT64_MAX;
+    struct sdm_signal signal;
+    struct device dev;
+    int64_t end_ms;
+    uint32_t source;
+
+    positions(o, 0, 1, "--echo [DEV] [--signal T] [--count N] [--timeout S]");
+    if (o->count) {
+        left = number("--count", o->count, UINT64_MAX - 1);
+    }
+    end_ms = timeout_ms(o);
+    open_device(&dev, o->nargs ? o->args[0] : "0");
+    set_filter(&dev, 1u << type, o->from);
+    printf("%s: echoes signal %" PRIu32 "\n", dev.path, type);
+    fflush(stdout);
+    if (end_ms >= 0) {
+        end_ms += now_ms();
+    }
+    while (left) {
+        if (!take(&dev, &signal, 1, end_ms)) {
+            if (o->count) {
+                fail(EXIT_TIME, "%s: %" PRIu64 " of %s signals did not come "
+                     "within %s s", dev.path, left, o->count, o->timeout);
+            }
+            return;
+        }
+        source = sdm_from_le16(signal.source);
+        signal.target = sdm_to_le16(source);
+        signal.flags = 0;
+        check_status(&dev, type, "the echo", source,
+                     send_message(&dev, &signal));
+        if (o->count) {
+            left--;
+        }
+    }
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The time that a share of them, in percent, does not exceed; in us. */
+static double percentile(const uint64_t *times, size_t count, unsigned percent)
+{
+    return times[(count - 1) * percent / 100] / 1e3;
+}
+
+static void ping(const struct options *o)
+{
+    const uint32_t type = signal_type(o);
+    const size_t count = number("--ping", o->pings, PING_MAX);
+    struct sdm_signal signal, reply;
+    struct device dev;
+    char from[8];
+    uint64_t *times, start;
+    uint32_t target;
+    int limit_ms;
+    int64_t end_ms;
+
+    positions(o, 0, 2, "--ping N [DEV [TARGET]] [--signal T] [--ack] "
+              "[--timeout S]");
+    if (!count) {
+        fail(EXIT_USAGE, "--ping 0 measures nothing: 1 to %u", PING_MAX);
+    }
+    limit_ms = timeout_ms(o);
+    open_device(&dev, o->nargs > 0 ? o->args[0] : "0");
+    target = o->nargs > 1 ? number("the target", o->args[1], SDM_MAX_SLAVES) :
+             dev.info.device_id == SDM_ID_MASTER ? 1 : SDM_ID_MASTER;
+    snprintf(from, sizeof(from), "%" PRIu32, target);
+    set_filter(&dev, 1u << type, from);
+    times = malloc(count * sizeof(*times));
+    if (!times) {
+        fail(EXIT_FILE, "no memory for %zu times", count);
+    }
+
+    for (size_t i = 0; i < count; i++) {
+        memset(&signal, 0, sizeof(signal));
+        signal.type = sdm_to_le32(type);
+        signal.target = sdm_to_le16(target);
+        signal.flags = sdm_to_le32(o->ack ? SDM_SIGNAL_F_ACK : 0);
+        signal.cookie = sdm_to_le32(i);
+        start = now_ns();
+        signal.payload[0] = sdm_to_le64(start);
+        end_ms = limit_ms < 0 ? -1 : now_ms() + limit_ms;
+        check_status(&dev, type, "the signal", target,
+                     send_message(&dev, &signal));
+        /* An echo of an earlier run may still come. */
+        do {
+            if (!take(&dev, &reply, 1, end_ms)) {
+                fail(EXIT_TIME, "%s: no echo of signal %" PRIu32 " from %"
+                     PRIu32 " within %s s, after %zu: does sdm-test --echo run "
+                     "there?", dev.path, type, target, o->timeout, i);
+            }
+        } while (reply.payload[0] != signal.payload[0] ||
+                 reply.cookie != signal.cookie);
+        times[i] = now_ns() - start;
+    }
+    qsort(times, count, sizeof(*times), by_time);
+    printf("%zu round trips of signal %" PRIu32 " to %" PRIu32
+           "%s, us: min %.1f median %.1f p99 %.1f max %.1f\n", count, type,
+           target, o->ack ? ", acknowledged" : "", percentile(times, count, 0),
+           percentile(times, count, 50), percentile(times, count, 99),
+           percentile(times, count, 100));
+    free(times);
 }
 
 /* ---------------------------------------------------------------- peers */
@@ -788,8 +976,10 @@ static const char help[] =
 "Usage:\n"
 "  sdm-test -b DEV SLAVE KERNEL [DTB] [--initrd FILE] [--append ARGS]\n"
 "           [--window BASE:SIZE] [--no-wait]\n"
-"  sdm-test -s DEV SIGNAL TARGET [P0 [P1]]\n"
-"  sdm-test -r DEV [--count N] [--timeout S]\n"
+"  sdm-test -s DEV SIGNAL TARGET [P0 [P1]] [--ack]\n"
+"  sdm-test -r DEV [--signal T] [--from ID] [--count N] [--timeout S]\n"
+"  sdm-test --ping N [DEV [TARGET]] [--signal T] [--ack] [--timeout S]\n"
+"  sdm-test --echo [DEV] [--signal T] [--from ID] [--count N] [--timeout S]\n"
 "  sdm-test --list\n"
 "  sdm-test --wait [DEV] SLAVE STATE [--timeout S]\n"
 "  sdm-test --reset DEV SLAVE\n"
@@ -808,9 +998,18 @@ static const char help[] =
 "  -s, --send         send a signal: 0 INTERRUPT, 2 RESET, 3 STOP, 8.. USER;\n"
 "                     TARGET 0 is the master, 0xffff are all slaves; numbers\n"
 "                     as in C\n"
+"      --ack          wait until the other guest has taken it\n"
 "  -r, --receive      print the signals that come, one a line\n"
+"      --signal T     those of one type only, and nobody else gets them;\n"
+"                     with --ping and --echo: the type, default 0\n"
+"      --from ID      those of one peer only, and nobody else gets them\n"
 "      --count N      end after N of them\n"
-"      --timeout S    end after S seconds\n"
+"      --timeout S    end after S seconds; with --ping: the most that one\n"
+"                     round trip may take\n"
+"      --ping N       send N signals, one after the other, to one who echoes\n"
+"                     them, and print min, median and p99 of the round trips;\n"
+"                     TARGET: default 1 from a master, 0 from a slave\n"
+"      --echo         send back what comes\n"
 "  -l, --list         all devices and their peers\n"
 "  -w, --wait         wait until a slave is absent, waiting, booting,\n"
 "                     running, stopped or crashed\n"
@@ -823,7 +1022,7 @@ static const char help[] =
 "window or state of the slave are wrong, 4 refused, 5 time limit\n";
 
 enum { OPT_INITRD = 512, OPT_APPEND, OPT_WINDOW, OPT_NO_WAIT, OPT_COUNT,
-       OPT_TIMEOUT };
+       OPT_TIMEOUT, OPT_SIGNAL, OPT_FROM, OPT_ACK };
 
 static const struct option long_options[] = {
     { "boot", no_argument, NULL, MODE_BOOT },
@@ -833,6 +1032,11 @@ static const struct option long_options[] = {
     { "wait", no_argument, NULL, MODE_WAIT },
     { "reset", no_argument, NULL, MODE_RESET },
     { "stop", no_argument, NULL, MODE_STOP },
+    { "ping", required_argument, NULL, MODE_PING },
+    { "echo", no_argument, NULL, MODE_ECHO },
+    { "signal", required_argument, NULL, OPT_SIGNAL },
+    { "from", required_argument, NULL, OPT_FROM },
+    { "ack", no_argument, NULL, OPT_ACK },
     { "initrd", required_argument, NULL, OPT_INITRD },
     { "append", required_argument, NULL, OPT_APPEND },
     { "window", required_argument, NULL, OPT_WINDOW },
@@ -853,11 +1057,22 @@ static void check_options(const struct options *o)
         surplus = o->initrd ? "--initrd" : o->append ? "--append" :
                   o->window ? "--window" : o->no_wait ? "--no-wait" : NULL;
     }
-    if (o->count && o->mode != MODE_RECEIVE) {
+    if (o->count && o->mode != MODE_RECEIVE && o->mode != MODE_ECHO) {
         surplus = "--count";
     }
-    if (o->timeout && o->mode != MODE_RECEIVE && o->mode != MODE_WAIT) {
+    if (o->timeout && o->mode != MODE_RECEIVE && o->mode != MODE_WAIT &&
+        o->mode != MODE_PING && o->mode != MODE_ECHO) {
         surplus = "--timeout";
+    }
+    if (o->signal && o->mode != MODE_RECEIVE && o->mode != MODE_PING &&
+        o->mode != MODE_ECHO) {
+        surplus = "--signal";
+    }
+    if (o->from && o->mode != MODE_RECEIVE && o->mode != MODE_ECHO) {
+        surplus = "--from";
+    }
+    if (o->ack && o->mode != MODE_SEND && o->mode != MODE_PING) {
+        surplus = "--ack";
     }
     if (surplus) {
         fail(EXIT_USAGE, "%s means nothing here; sdm-test --help tells where "
@@ -879,11 +1094,23 @@ int main(int argc, char **argv)
         case MODE_WAIT:
         case MODE_RESET:
         case MODE_STOP:
+        case MODE_PING:
+        case MODE_ECHO:
             if (o.mode != MODE_NONE) {
                 fail(EXIT_USAGE, "give one of -b, -s, -r, --list, --wait, "
-                     "--reset, --stop");
+                     "--reset, --stop, --ping, --echo");
             }
             o.mode = c;
+            o.pings = c == MODE_PING ? optarg : NULL;
+            break;
+        case OPT_SIGNAL:
+            o.signal = optarg;
+            break;
+        case OPT_FROM:
+            o.from = optarg;
+            break;
+        case OPT_ACK:
+            o.ack = 1;
             break;
         case OPT_INITRD:
             o.initrd = optarg;
@@ -938,9 +1165,15 @@ int main(int argc, char **argv)
     case MODE_STOP:
         reset_or_stop(&o);
         break;
+    case MODE_PING:
+        ping(&o);
+        break;
+    case MODE_ECHO:
+        echo(&o);
+        break;
     default:
         fail(EXIT_USAGE, "give one of -b, -s, -r, --list, --wait, --reset, "
-             "--stop; sdm-test --help tells more");
+             "--stop, --ping, --echo; sdm-test --help tells more");
     }
     return EXIT_DONE;
 }

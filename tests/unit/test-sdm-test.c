@@ -46,6 +46,9 @@ struct fake {
     unsigned queued, taken;
     unsigned sends;             /* what was sent */
     struct sdm_signal sent;
+    unsigned echo;              /* how often it is sent back, behind @queue */
+    struct sdm_ioc_filter filter;
+    int filter_errno;
     uint64_t map_offset, map_size;
     uint64_t own_dtb;           /* bytes of @tree that a slave sends as its */
     uint64_t tree[512];
@@ -131,7 +134,17 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
         }
         fake->sent = send->signal;
         fake->sends++;
+        if (fake->sends <= fake->echo) {
+            fake->queue[fake->queued++] = send->signal;
+        }
         send->status = fake->status;
+        return 0;
+    case SDM_IOC_FILTER:
+        if (fake->filter_errno) {
+            errno = fake->filter_errno;
+            return -1;
+        }
+        memcpy(&fake->filter, arg, sizeof(fake->filter));
         return 0;
     }
     errno = ENOTTY;
@@ -410,6 +423,16 @@ static void wrong_calls(void **state)
         { { "-r", "0", "--count", "-3" }, "--count '-3' is not a number" },
         { { "-r", "0", "--timeout", "soon" }, "--timeout 'soon' is not" },
         { { "-r", "0", "--timeout", "nan" }, "--timeout 'nan' is not" },
+        { { "-r", "0", "--signal", "24" }, "--signal '24' is not a number" },
+        { { "-r", "0", "--from", "65" }, "--from '65' is not a number" },
+        { { "-r", "0", "--ack" }, "--ack means nothing" },
+        { { "-s", "0", "0", "1", "--signal", "1" }, "--signal means nothing" },
+        { { "--ping", "9", "--from", "1" }, "--from means nothing" },
+        { { "--ping", "0" }, "--ping 0 measures nothing" },
+        { { "--ping", "1000001" }, "--ping '1000001' is not a number" },
+        { { "--ping", "1", "0", "1", "2" }, "3 arguments where" },
+        { { "--echo", "0", "1" }, "2 arguments where" },
+        { { "--echo", "-s" }, "give one of -b, -s, -r" },
         { { "--list", "0" }, "1 arguments where" },
         { { "--wait", "1", "happy" }, "'happy' is not a state: absent" },
         { { "--wait", "1" }, "--wait [DEV] SLAVE STATE" },
@@ -694,7 +717,8 @@ static void send_signals(void **state)
     assert_int_equal(fake->sent.target, 0xffff);
     assert_true(fake->sent.payload[0] == 0x11);
     assert_true(fake->sent.payload[1] == UINT64_MAX);
-    RUN(0, "-s", "0", "0", "1");
+    RUN(0, "-s", "0", "0", "1", "--ack");
+    assert_int_equal(fake->sent.flags, SDM_SIGNAL_F_ACK);
     assert_int_equal(fake->sent.type, 0);
     assert_true(fake->sent.payload[0] == 0 && fake->sent.payload[1] == 0);
     fake->status = SDM_ERR_BUSY;
@@ -754,6 +778,57 @@ static void receive_signals(void **state)
     fake->events[0] = gone;
     RUN(EXIT_FILE, "-r", "0");
     says("/dev/sdm0: the device was removed");
+}
+
+static void receive_filtered(void **state)
+{
+    (void)state;
+    queue(1);
+    RUN(0, "-r", "0", "--signal", "9", "--count", "1");
+    assert_int_equal(fake->filter.types, 1 << 9);
+    assert_true(fake->filter.sources[0] == UINT64_MAX &&
+                fake->filter.sources[1] == UINT64_MAX);
+    fake->taken = 0;
+    RUN(0, "-r", "0", "--from", "64", "--count", "1");
+    assert_int_equal(fake->filter.types, 0xffffff);
+    assert_true(fake->filter.sources[0] == 0 && fake->filter.sources[1] == 1);
+    fake->filter_errno = EBUSY;
+    RUN(EXIT_FILE, "-r", "0", "--from", "0");
+    says("another program or a mailbox client receives these signals");
+}
+
+static void ping_and_echo(void **state)
+{
+    (void)state;
+    queue(1);                   /* no echo of ours */
+    fake->echo = 5;
+    RUN(0, "--ping", "5", "0", "2", "--signal", "8", "--ack");
+    says("5 round trips of signal 8 to 2, acknowledged, us: min ");
+    assert_int_equal(fake->sends, 5);
+    assert_int_equal(fake->sent.target, 2);
+    assert_int_equal(fake->sent.flags, SDM_SIGNAL_F_ACK);
+    assert_int_equal(fake->filter.types, 1 << 8);
+    assert_true(fake->filter.sources[0] == 1 << 2);
+
+    /* To its master, whose echo does not come. */
+    fake->info.device_id = 3;
+    fake->nevents = 1;
+    RUN(EXIT_TIME, "--ping", "2", "--timeout", "0.5");
+    says("no echo of signal 0 from 0 within 0.5 s, after 0: does sdm-test "
+         "--echo run there?");
+    assert_int_equal(fake->sent.target, 0);
+    fake->status = SDM_ERR_NO_PEER;
+    RUN(EXIT_REFUSED, "--ping", "2");
+
+    fake->status = SDM_OK;
+    fake->sends = fake->taken = fake->echo = fake->event = 0;
+    queue(3);
+    RUN(0, "--echo", "--count", "3", "--from", "2");
+    says("/dev/sdm0: echoes signal 0\n");
+    assert_int_equal(fake->sends, 3);
+    assert_int_equal(fake->sent.target, 2);
+    assert_int_equal(fake->sent.cookie, 2);
+    RUN(0, "--echo", "--timeout", "1");
 }
 
 /* ------------------------------------------------------------------ peers */
@@ -840,6 +915,8 @@ int main(void)
         T(send_signals),
         T(reset_and_stop),
         T(receive_signals),
+        T(receive_filtered),
+        T(ping_and_echo),
         T(wait_for_states),
         T(list_all),
     };
