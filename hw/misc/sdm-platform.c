@@ -12,6 +12,7 @@
 #include "hw/misc/sdm-platform.h"
 #include "migration/vmstate.h"
 #include "sysemu/device_tree.h"
+#include "sdm/mailbox.h"
 #include "sdm/platform.h"
 #include "qemu-sdm/trace.h"
 
@@ -321,6 +322,9 @@ int sdm_platform_add_fdt_node(SysBusDevice *sbdev, void *fdt,
     qemu_fdt_setprop_cells(fdt, node, "reg", base, SDM_PLATFORM_SIZE);
     /* GIC: a shared peripheral interrupt, level, active high. */
     qemu_fdt_setprop_cells(fdt, node, "interrupts", 0, irq, 4);
+    /* A mailbox controller, if the guest wants one: docs/user/mailbox.rst */
+    qemu_fdt_setprop_cell(fdt, node, "#mbox-cells", SDM_MBOX_CELLS);
+    qemu_fdt_setprop_cell(fdt, node, "phandle", qemu_fdt_alloc_phandle(fdt));
     return 0;
 }
 
