@@ -33,7 +33,7 @@ unit_tests += tests/unit/test-hub
 tests_unit_test_hub_LDADD = $(unit_core_libs)
 unit_tests += tests/unit/test-link
 tests_unit_test_link_LDADD = $(unit_core_libs)
-unit_scripts += tests/unit/layers
+unit_scripts += tests/unit/layers tests/unit/specs
 unit_scripts += tests/unit/installed
 EXTRA_DIST += tests/unit/unit.h tests/unit/fake-kernel
 
