@@ -30,17 +30,19 @@ WRITABLE = [INT_ENABLE, *range(TX_TYPE, TX_PAYLOAD + 16, 4), PEER_SELECT]
 
 
 class Device:
-    """The registers of the one sdm-platform of a QEMU."""
+    """The registers of an sdm-platform of a QEMU, the first or another."""
 
-    def __init__(self, qemu):
+    def __init__(self, qemu, nth=0):
         self.qemu = qemu
+        self.base = BASE + nth * SIZE
+        self.line = LINE + nth
         equal(self[MAGIC], 0x504d4453, "MAGIC")
 
     def __getitem__(self, offset):
-        return self.qemu.readl(BASE + offset)
+        return self.qemu.readl(self.base + offset)
 
     def __setitem__(self, offset, value):
-        self.qemu.writel(BASE + offset, value)
+        self.qemu.writel(self.base + offset, value)
 
     def wide(self, offset):
         """A 64-bit register."""
@@ -48,14 +50,19 @@ class Device:
 
     def name(self):
         """PEER_NAME."""
-        data = self.qemu.read(BASE + PEER_NAME, 4)
-        data = b"".join(self.qemu.read(BASE + PEER_NAME + i, 4)
+        data = b"".join(self.qemu.read(self.base + PEER_NAME + i, 4)
                         for i in range(0, 32, 4))
         return data.rstrip(b"\0").decode()
 
     def send(self, kind=wire.INTERRUPT, target=0, flags=0, cookie=0, p0=0,
              p1=0):
         """Send one signal; TX_STATUS behind it."""
+        self.fill(kind, target, flags, cookie, p0, p1)
+        self[TX_GO] = 1
+        return self[TX_STATUS]
+
+    def fill(self, kind, target, flags, cookie, p0, p1):
+        """Write the TX registers."""
         for offset, value in ((TX_TYPE, kind), (TX_TARGET, target),
                               (TX_FLAGS, flags), (TX_COOKIE, cookie),
                               (TX_PAYLOAD, p0 & 0xffffffff),
@@ -63,8 +70,6 @@ class Device:
                               (TX_PAYLOAD + 8, p1 & 0xffffffff),
                               (TX_PAYLOAD + 12, p1 >> 32)):
             self[offset] = value
-        self[TX_GO] = 1
-        return self[TX_STATUS]
 
     def receive(self):
         """The oldest signal, taken away."""

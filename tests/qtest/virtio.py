@@ -83,14 +83,14 @@ class Queue:
 class Driver:
     """The device's registers and, after start(), its two queues."""
 
-    def __init__(self, qemu):
+    def __init__(self, qemu, nth=0):
         self.qemu = qemu
-        for base in reversed(SLOTS):
-            if qemu.readl(base + DEVICE_ID) == ID_SDM:
-                break
-        else:
-            raise Trouble("no virtio SDM device at any of virt's slots")
-        self.base = base
+        found = [base for base in reversed(SLOTS)
+                 if qemu.readl(base + DEVICE_ID) == ID_SDM]
+        if len(found) <= nth:
+            raise Trouble(f"{len(found)} virtio SDM devices in virt's slots")
+        self.base = found[nth]
+        self.memory = RAM + MIB * (1 + 2 * nth)
         self.legacy = self[VERSION] == 1
         self.queues = []
         self.features = 0
@@ -132,7 +132,7 @@ class Driver:
         for number in (RECV, SEND):
             self[QUEUE_SEL] = number
             check(self[QUEUE_MAX] >= QUEUE_SIZE, "QUEUE_MAX is too small")
-            queue = Queue(self, number, RAM + MIB * (1 + number), size)
+            queue = Queue(self, number, self.memory + MIB * number, size)
             self[QUEUE_NUM] = size
             if self.legacy:
                 self[QUEUE_ALIGN] = 4096
