@@ -10,6 +10,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
+#include "sysemu/runstate.h"
 #include "hw/misc/sdm-comm.h"
 
 #define TYPE_SDM_COMM_LOCAL "sdm-communication-local"
@@ -38,6 +39,7 @@ typedef struct Link {
 
 struct SdmCommLocal {
     SdmComm parent_obj;
+    VMChangeStateEntry *change;
     Seat *seats[SDM_MAX_SLAVES + 1];    /* by id */
     Link *links[SDM_MAX_SLAVES + 1];
 };
@@ -120,8 +122,24 @@ static void seat_bh(void *opaque)
 {
     Seat *seat = opaque;
 
+    /* Not while one end of a ring is restored, and the other is not yet. */
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        return;
+    }
     if (sdm_lanes_service(&seat->lanes)) {
         qemu_bh_schedule(seat->bh);
+    }
+}
+
+static void local_run(void *opaque, bool running, RunState state)
+{
+    SdmCommLocal *s = opaque;
+    uint32_t i;
+
+    for (i = 0; running && i <= SDM_MAX_SLAVES; i++) {
+        if (s->seats[i]) {
+            qemu_bh_schedule(s->seats[i]->bh);
+        }
     }
 }
 
@@ -273,6 +291,18 @@ static uint32_t local_lifecycle(SdmComm *comm, SdmPort *port, uint32_t id,
     return SDM_ERR_UNSUPPORTED;
 }
 
+static void local_init(Object *obj)
+{
+    SdmCommLocal *s = SDM_COMM_LOCAL(obj);
+
+    s->change = qemu_add_vm_change_state_handler(local_run, s);
+}
+
+static void local_finalize(Object *obj)
+{
+    qemu_del_vm_change_state_handler(SDM_COMM_LOCAL(obj)->change);
+}
+
 static void local_class_init(ObjectClass *oc, void *data)
 {
     SdmCommClass *cc = SDM_COMM_CLASS(oc);
@@ -294,6 +324,8 @@ static const TypeInfo local_info = {
     .name = TYPE_SDM_COMM_LOCAL,
     .parent = TYPE_SDM_COMM,
     .instance_size = sizeof(SdmCommLocal),
+    .instance_init = local_init,
+    .instance_finalize = local_finalize,
     .class_init = local_class_init,
 };
 

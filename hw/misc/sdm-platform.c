@@ -373,9 +373,16 @@ static void sdm_platform_finalize(Object *obj)
 static int sdm_platform_post_load(void *opaque, int version_id)
 {
     SdmPlatform *s = opaque;
+    unsigned i;
 
     if (s->rx_head >= SDM_RX_SLOTS || s->rx_count > SDM_RX_SLOTS) {
         return -EINVAL;
+    }
+    for (i = 0; i < SDM_RX_SLOTS; i++) {
+        if (sdm_from_le32(s->rx[i].type) >= SDM_SIGNAL_TYPES ||
+            sdm_from_le16(s->rx[i].source) > SDM_MAX_SLAVES) {
+            return -EINVAL;
+        }
     }
     sdm_port_quiet(&s->port, !(s->int_enable & SDM_INT_RX));
     return 0;

@@ -133,14 +133,22 @@ static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
     sdm_port_poll(&s->port);
 }
 
-static void send_bh(void *opaque)
+/* Has the driver set up its queues, and does the guest run? */
+static bool is_live(VirtIODevice *vdev)
+{
+    return (vdev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !vdev->broken &&
+           vdev->vm_running;
+}
+
+static void virtio_sdm_bh(void *opaque)
 {
     VirtIOSdm *s = opaque;
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
 
     s->credit = CREDIT;
-    if ((vdev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !vdev->broken) {
+    if (is_live(vdev)) {
         send_handle(vdev, s->sendq);
+        sdm_port_resume(&s->port);
     }
 }
 
@@ -156,7 +164,7 @@ static SdmTake port_receive(SdmPort *port, const struct sdm_signal *sig)
     VirtQueueElement *elem;
     size_t len;
 
-    if (!(vdev->status & VIRTIO_CONFIG_S_DRIVER_OK) || vdev->broken) {
+    if (!is_live(vdev)) {
         return SDM_NO_ROOM;
     }
     elem = virtqueue_pop(s->recvq, sizeof(*elem));
@@ -310,12 +318,13 @@ static void virtio_sdm_machine_reset(DeviceState *dev)
     sdm_port_reset(&VIRTIO_SDM(dev)->port);
 }
 
+/* Called before the status is there, and each time the guest runs on. */
 static void virtio_sdm_set_status(VirtIODevice *vdev, uint8_t status)
 {
     VirtIOSdm *s = VIRTIO_SDM(vdev);
 
     if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && s->port.comm) {
-        sdm_port_resume(&s->port);
+        qemu_bh_schedule(s->bh);
     }
 }
 
@@ -330,7 +339,7 @@ static void virtio_sdm_realize(DeviceState *dev, Error **errp)
     virtio_init(vdev, VIRTIO_ID_SDM, sizeof(struct virtio_sdm_config));
     s->recvq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, recv_handle);
     s->sendq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, send_handle);
-    s->bh = qemu_bh_new(send_bh, s);
+    s->bh = qemu_bh_new(virtio_sdm_bh, s);
     s->credit = CREDIT;
 }
 
@@ -432,7 +441,6 @@ static int virtio_sdm_load(VirtIODevice *vdev, QEMUFile *f, int version_id)
     if (!ret) {
         ret = load_sends(s, f, true);
     }
-    qemu_bh_schedule(s->bh);    /* the queue may have been waiting for it */
     return ret ? ret : vmstate_load_state(f, &vmstate_virtio_sdm_device, s, 1);
 }
 
