@@ -434,6 +434,10 @@ class Stage:
         """A name in the stage's folder."""
         return os.path.join(self.folder, name)
 
+    def remove(self, name):
+        """Remove a file of the stage's folder."""
+        os.unlink(self.path(name))
+
     def keep(self, thing):
         """Something with kill(), to be called at the end of the case."""
         self.things.append(thing)

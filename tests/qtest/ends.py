@@ -43,6 +43,10 @@ class PlatformEnd:
         self.open = 0
         self.device[INT_ENABLE] = 0 if polled else platform_regs.INT_ALL
 
+    def moved(self, qemu):
+        """The guest runs on in another QEMU."""
+        self.qemu = self.device.qemu = qemu
+
     def post(self, kind=wire.INTERRUPT, target=0, flags=0, cookie=0, p0=0,
              p1=0):
         """Begin to send."""
@@ -106,6 +110,12 @@ class VirtioEnd:
         self.open = 0
         self.given = 0
 
+    def moved(self, qemu):
+        """The guest runs on in another QEMU."""
+        self.qemu = self.driver.qemu = qemu
+        for queue in self.driver.queues:
+            queue.qemu = qemu
+
     def post(self, kind=wire.INTERRUPT, target=0, flags=0, cookie=0, p0=0,
              p1=0):
         """Begin to send."""
@@ -158,15 +168,17 @@ class System:
     """A master and its slaves.
 
     channel  local, socket, or iothread: socket with iothread= at each QEMU
-    devices  of the master, then of each slave
+    devices  of the master, then of each slave; slaves: how many there may be,
+             where not as many
     signals  names of OBJECTS; given: those of the slaves, where not the same
     ends     of the master, then of each slave: the index is the id
     qemus    all; those of the ends are the same one on a local channel
     """
 
     def __init__(self, stage, channel, devices, signals=("irq", "user"),
-                 given=None, extra=()):
+                 given=None, extra=(), slaves=0):
         self.stage, self.channel = stage, channel
+        self.slaves = slaves or len(devices) - 1
         given = given or signals
         if channel == "local":
             self._local(devices, signals, given, extra)
@@ -190,9 +202,10 @@ class System:
                 *self._objects({*signals, *given}),
                 "-object", "sdm-communication-local,id=local"]
         for i, kind in enumerate(devices):
-            args += self._device(kind, "local", 0 if i else len(devices) - 1,
+            args += self._device(kind, "local", 0 if i else self.slaves,
                                  given if i else signals)
-        qemu = self.stage.qemu("local", *args, *extra)
+        self.args = [*args, *extra]
+        qemu = self.stage.qemu("local", *self.args)
         self.qemus = [qemu]
         self.ends = []
         for i, kind in enumerate(devices):
@@ -312,7 +325,49 @@ class System:
         raise Trouble("the send does not end")
 
     def lose(self, i):
-        """Slave i dies."""
+        """Slave i, or the master, dies."""
         self.qemus[i].kill()
-        self.until(lambda: self.ends[0].state(i) == wire.ABSENT,
-                   f"slave {i} to be absent")
+        if i == 0:
+            self.stage.remove("sock")
+            self.stage.remove("sock.lock")
+        end = self.ends[0 if i else 1]
+        self.until(lambda: end.state(i) == wire.ABSENT, f"{i} to be absent")
+
+
+class Stream:
+    """Numbered signals from one end to another, checked as they come."""
+
+    def __init__(self, system, sender, receiver, target, count, dice):
+        self.system, self.sender, self.receiver = system, sender, receiver
+        self.target, self.count, self.dice = target, count, dice
+        self.source = sender.own_id()
+        self.sent = self.ended = self.taken = 0
+
+    def step(self):
+        """Do some of what can be done."""
+        for _ in range(self.dice.randrange(20)):
+            while self.sender.open:
+                status = self.sender.ended()
+                if status is None:
+                    break
+                equal(status, wire.OK, "status of a send")
+                self.ended += 1
+            if self.sent == self.count or \
+               self.sender.open == self.sender.room:
+                break
+            self.sender.post(wire.USER, self.target, 0, self.sent,
+                             self.sent << 32 | 7, ~self.sent & 0xffffffff)
+            self.sent += 1
+        for _ in range(self.dice.randrange(20)):
+            got = self.receiver.take()
+            if got is None:
+                break
+            equal(got, (wire.USER, self.source, 0, self.taken,
+                        self.taken << 32 | 7, ~self.taken & 0xffffffff),
+                  "the signal")
+            self.taken += 1
+
+    def over(self):
+        """Has all been taken, and been told?"""
+        self.step()
+        return self.ended == self.taken == self.count
