@@ -69,11 +69,17 @@ class Report:
         self.ratios = {}        # what was asked for
         self.aims = {}          # ratio -> at most
         self.notes = []
+        self.details = set()    # series that are only in the JSON
+        self.lines = []         # a table of the benchmark's own
+        self.plots = {}         # name -> function of pyplot, gives a figure
 
-    def add(self, series, unit, value):
-        """One sample of a series."""
+    def add(self, series, unit, value, detail=False):
+        """One sample of a series. Details are left to the benchmark's own
+        table and plots."""
         self.samples.setdefault(series, []).append(value)
         self.units[series] = unit
+        if detail:
+            self.details.add(series)
 
     def median(self, series):
         """Its median, or None without samples."""
@@ -91,15 +97,19 @@ class Report:
 
     def print(self):
         """The table."""
-        width = max([len(s) for s in self.samples] +
+        shown = {series: values for series, values in self.samples.items()
+                 if series not in self.details}
+        width = max([len(s) for s in shown] +
                     [len(s) for s in self.ratios] + [10])
         print(f"\n{self.title}")
         print(f"{'':{width}} {'runs':>5} {'min':>10} {'median':>10} "
               f"{'max':>10}")
-        for series, values in self.samples.items():
+        for series, values in shown.items():
             print(f"{series:{width}} {len(values):5} {min(values):10.3f} "
                   f"{statistics.median(values):10.3f} {max(values):10.3f} "
                   f"{self.units[series]}")
+        for line in self.lines:
+            print(line)
         for name, value in self.ratios.items():
             text = f"{name:{width}} {value:.4f}"
             if name in self.aims:
@@ -111,7 +121,8 @@ class Report:
             print(f"note: {note}")
 
     def write(self):
-        """NAME.json and NAME.png in build/bench; return the paths."""
+        """NAME.json, NAME.png and the benchmark's own plots, NAME-PLOT.svg, in
+        build/bench; return the paths."""
         folder = os.path.join(build_dir(), "bench")
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, self.name + ".json")
@@ -136,6 +147,14 @@ class Report:
         plot = os.path.join(folder, self.name + ".png")
         if self._plot(plot):
             paths.append(plot)
+            for name, draw in self.plots.items():
+                path = os.path.join(folder, f"{self.name}-{name}.svg")
+                from matplotlib import pyplot
+                figure = draw(pyplot)
+                figure.savefig(path + ".new", format="svg")
+                pyplot.close(figure)
+                os.replace(path + ".new", path)
+                paths.append(path)
         return paths
 
     def _plot(self, path):
@@ -148,15 +167,16 @@ class Report:
             print("no plot: matplotlib is missing "
                   "(Debian: apt-get install python3-matplotlib)")
             return False
-        units = list(dict.fromkeys(self.units.values()))
-        counts = [sum(u == unit for u in self.units.values())
-                  for unit in units]
+        shown = {series: unit for series, unit in self.units.items()
+                 if series not in self.details}
+        units = list(dict.fromkeys(shown.values()))
+        counts = [sum(u == unit for u in shown.values()) for unit in units]
         figure, axes = pyplot.subplots(
             len(units), 1, squeeze=False, figsize=(9, 1 + 0.45 * sum(counts)
                                                    + 0.8 * len(units)),
             gridspec_kw={"height_ratios": counts})
         for unit, axis in zip(units, axes[:, 0]):
-            names = [s for s in self.samples if self.units[s] == unit]
+            names = [s for s in self.samples if shown.get(s) == unit]
             for y, series in enumerate(names):
                 values = self.samples[series]
                 middle = statistics.median(values)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include "qapi/error.h"
 #include "qapi/qapi-commands-sdm-files.h"
 #include "qemu/cutils.h"
@@ -8,6 +11,7 @@
 #include "qemu/madvise.h"
 #include "qemu/memalign.h"
 #include "qemu/memfd.h"
+#include "qemu/timer.h"
 #include "qemu/units.h"
 #include "block/block.h"
 #include "block/block_int.h"
@@ -27,6 +31,7 @@
 #define CHUNK MiB
 /* 64 MiB take 256 mappings of it, and a process may have 65530. */
 #define FILL_SIZE (256 * KiB)
+#define QUIET_MS 1000
 
 static QTAILQ_HEAD(, SdmFlash) flashes = QTAILQ_HEAD_INITIALIZER(flashes);
 
@@ -135,6 +140,15 @@ static bool may_map(SdmFlash *f, Error **why)
     return false;
 }
 
+/*
+ * One byte written to a huge page would make all of it resident, and one byte
+ * read would map more of the file than the guest wants.
+ */
+static void small_pages(SdmFlash *f)
+{
+    qemu_madvise(f->storage, f->size, QEMU_MADV_NOHUGEPAGE);
+}
+
 static bool map_drive(SdmFlash *f, Error **errp)
 {
     g_autofree char *thing = g_strdup_printf("flash %s", f->name);
@@ -152,6 +166,7 @@ static bool map_drive(SdmFlash *f, Error **errp)
         error_setg(errp, "the file %s", error_get_pretty(why));
         error_free(why);
     }
+    small_pages(f);
     return f->map;
 }
 
@@ -311,10 +326,38 @@ static void flash_running(void *opaque, bool running, RunState state)
         if (!sdm_filemap_renew(f->map, &why)) {
             error_free(why);
         }
+        small_pages(f);
     } else if (!map_drive(f, &why)) {
         set_why(f, why);
     }
 }
+
+/*
+ * Each command of the guest switches the region between ROM and I/O, twice, and
+ * each switch makes all flat views anew; thousands wait to be freed at a time.
+ * Once freed they stay with the C library (15 MB after the firmware's start),
+ * unless QEMU was built to trim by itself.
+ */
+#if defined(__GLIBC__) && !defined(CONFIG_MALLOC_TRIM)
+static void trim(void *opaque)
+{
+    malloc_trim(4 * MiB);
+}
+
+static void trim_when_quiet(void)
+{
+    static QEMUTimer *timer;
+
+    if (!timer) {
+        timer = timer_new_ms(QEMU_CLOCK_REALTIME, trim, NULL);
+    }
+    timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + QUIET_MS);
+}
+#else
+static void trim_when_quiet(void)
+{
+}
+#endif
 
 static bool check_size(SdmFlash *f, int64_t len, Error **errp)
 {
@@ -358,8 +401,7 @@ bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
     f->size = memory_region_size(mr);
     f->backed = f->size;
     f->fill_fd = -1;
-    /* One byte in a huge page would make all of it resident. */
-    qemu_madvise(f->storage, f->size, QEMU_MADV_NOHUGEPAGE);
+    small_pages(f);
 
     if (blk) {
         len = blk_getlength(blk);
@@ -408,6 +450,7 @@ uint64_t sdm_flash_backed(const SdmFlash *f)
 
 bool sdm_flash_may_write(SdmFlash *f, uint64_t offset, uint64_t len)
 {
+    trim_when_quiet();
     if (!f->ro && offset <= f->backed && len <= f->backed - offset) {
         return true;
     }

@@ -94,9 +94,9 @@ class Stage:
         """A name in the stage's folder."""
         return os.path.join(self.folder, name)
 
-    def start(self, name, argv, **options):
+    def start(self, name, argv, kind=Guest, **options):
         """Start a QEMU with a console; it ends with the stage."""
-        machine = Guest(name, argv, **options)
+        machine = kind(name, argv, **options)
         self.guests.append(machine)
         return machine
 
