@@ -11,7 +11,9 @@ host_tests = \
     tests/host/map-fixed-madvise \
     tests/host/memfd-seal \
     tests/host/memfd-truncate-sigbus \
+    tests/host/pagemap-kinds \
     tests/host/peercred \
+    tests/host/private-truncate-sigbus \
     tests/host/scm-rights-emfile \
     tests/host/scm-rights-limit \
     tests/host/seqpacket-empty \
