@@ -119,7 +119,7 @@ static void filemap_failed_bh(void *opaque)
         }
         m->failed = true;
         was = m->st.st_size;
-        if (fstat(m->fd, &st) < 0 || st.st_size >= m->offset + m->size) {
+        if (fstat(m->fd, &st) < 0 || st.st_size >= was) {
             sdm_file_fail(m->thing, m->file, "cannot be read");
             continue;
         }
@@ -203,7 +203,7 @@ SdmFilemap *sdm_filemap_new(const char *thing, const char *file, int fd,
         error_setg(errp, "lies on huge pages");
         return NULL;
     }
-    if (st.st_size < offset || st.st_size - offset < size) {
+    if (QEMU_ALIGN_UP(st.st_size, page) < offset + size) {
         error_setg(errp, "has only %" PRIu64 " bytes", (uint64_t)st.st_size);
         return NULL;
     }

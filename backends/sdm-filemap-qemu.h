@@ -29,7 +29,7 @@ typedef struct SdmFilemap SdmFilemap;
  * @offset: where in the file; a multiple of the host's page size
  * @host:   where to map; likewise. QEMU's madvise() choices for guest memory
  *          (no fork, no dump) are applied again, as a new mapping has none
- * @size:   bytes; likewise, above 0. The file must reach that far
+ * @size:   bytes; likewise, above 0. The file must reach into the last page
  *
  * The memory stays writable: what is written is this process's alone. Nothing
  * tells TCG: if a guest may have run code from there, drop its translations.
