@@ -26,7 +26,7 @@ STOCK = os.environ.get("SDM_STOCK_DIR") or os.path.join(BUILD, "qemu", "stock")
 LIMIT = float(os.environ.get("SDM_QTEST_LIMIT", "120"))
 
 PROGRAMS = {"arm": "qemu-system-arm", "arm64": "qemu-system-aarch64",
-            "x86": "qemu-system-x86_64"}
+            "x86": "qemu-system-x86_64", "ppc": "qemu-system-ppc"}
 MIB = 1 << 20
 RAM = 0x40000000            # of the virt machine
 
