@@ -170,7 +170,7 @@ struct sdm_ops {
  * @rx_stopped: what @ops->receive said last; the next reader has to call it
  * @read_lock: see above
  * @wait: readers and pollers
- * @send_wait: senders for which the device has no room
+ * @send_wait: senders for which the device has no room, and pollers
  * @peer_lock: see above
  * @peer_state: the last states that were told by uevent
  * @peer_work: looks for changed states

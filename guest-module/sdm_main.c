@@ -206,6 +206,12 @@ void sdm_rx_push(struct sdm_device *sdm, const struct sdm_signal *signal)
 		sdm->counts[type].received++;
 }
 
+/* Not those who poll for something else. */
+static void sdm_rx_wake(struct sdm_device *sdm)
+{
+	wake_up_interruptible_poll(&sdm->wait, EPOLLIN | EPOLLRDNORM);
+}
+
 void sdm_receive(struct sdm_device *sdm)
 {
 	unsigned long flags;
@@ -215,7 +221,7 @@ void sdm_receive(struct sdm_device *sdm)
 		sdm->rx_stopped = !sdm->ops->receive(sdm);
 	spin_unlock_irqrestore(&sdm->lock, flags);
 
-	wake_up_interruptible(&sdm->wait);
+	sdm_rx_wake(sdm);
 }
 
 /* After room was made in the queue. */
@@ -226,7 +232,7 @@ static void sdm_rx_restart(struct sdm_device *sdm)
 		return;
 	sdm->rx_stopped = !sdm->ops->receive(sdm);
 	/* Others may have seen the queue empty meanwhile. */
-	wake_up_interruptible(&sdm->wait);
+	sdm_rx_wake(sdm);
 }
 
 /* Move up to @max signals of a claim, the oldest first, to the list @taken. */
@@ -418,7 +424,7 @@ struct sdm_request *sdm_request_new(const struct sdm_signal *signal, gfp_t gfp)
 void sdm_room(struct sdm_device *sdm)
 {
 	lockdep_assert_held(&sdm->lock);
-	wake_up_interruptible(&sdm->send_wait);
+	wake_up_interruptible_poll(&sdm->send_wait, EPOLLOUT | EPOLLWRNORM);
 	if (sdm->mbox)
 		sdm_mbox_room(sdm->mbox);
 }
@@ -516,8 +522,11 @@ static void sdm_file_answered(struct sdm_request *req)
 
 	list_del(&req->node);
 	sf->pending--;
-	if (!sf->error)
-		sf->error = req->error ?: sdm_status_errno(req->status);
+	if (sf->error)
+		return;
+	sf->error = req->error ?: sdm_status_errno(req->status);
+	if (sf->error)
+		wake_up_interruptible_poll(&sf->sdm->send_wait, EPOLLERR);
 }
 
 /*
@@ -718,7 +727,7 @@ void sdm_peers_changed(struct sdm_device *sdm)
 	}
 	spin_unlock_irqrestore(&sdm->lock, flags);
 
-	wake_up_interruptible(&sdm->wait);
+	wake_up_interruptible_poll(&sdm->wait, EPOLLPRI);
 }
 
 /* The other file operations */

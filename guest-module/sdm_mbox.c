@@ -76,7 +76,8 @@ struct sdm_mbox_chan {
  * @first_peer: peer of the first channels
  * @peers: number of peers
  * @types: signal types that have channels
- * @tx_work, @rx_work: call the framework
+ * @tx_work: tells the framework of what was sent
+ * @rx_work: and of what was received
  * @tx_wait: channels whose signal waits for room; @sdm->lock
  * @done: channels whose signal was answered; @sdm->lock
  * @rx: channels that have something to receive; @sdm->lock

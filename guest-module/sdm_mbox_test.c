@@ -53,8 +53,14 @@ struct sdm_mbox_test_channel {
  * struct sdm_mbox_test - a node
  * @misc: /dev/mbox-testN; a file that is open holds no reference, so the test
  *	closes it before it unbinds
+ * @name: of it
  * @lock: @events, and busy of the channels; taken by callbacks
  * @mutex: one writer at a time
+ * @wait: readers
+ * @events: lines to be read
+ * @lost: lines for which there was no room
+ * @num_channels: how many of
+ * @channels: are in use
  */
 struct sdm_mbox_test {
 	struct miscdevice misc;

@@ -6,12 +6,18 @@ controller, over each transport, with both ends in one guest."""
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
-from harness import Skip, case, check, main
+from harness import Skip, boot, case, check, main
 import lines
 from pair import one_guest, one_line
+
+# Receive buffers that Linux gives the device; QEMU's virtio-mmio lets it have
+# more than the device wants.
+BUFFERS = {"mmio": 1024, "pci": 128, "platform": 0}
+
 
 def try_case(guest, name, *words):
     """One of driver-test's; return what it says."""
@@ -62,8 +68,8 @@ def unbind(guest, transport, number, target):
     and give it back."""
     name = guest.must(f"basename $(readlink /sys/class/sdm/sdm{number}/device)"
                       ).strip()
-    guest.must(f"{{ ./driver-test hold {number} - {target} >/tmp/held 2>&1 & }};"
-               " until grep -qs holding /tmp/held; do :; done")
+    guest.must(f"{{ ./driver-test hold {number} - {target} >/tmp/held & }}; "
+               "until grep -qs holding /tmp/held; do :; done")
     guest.must(f"echo {name} >{bus(transport)}/unbind")
     guest.must("wait")
     said = guest.must("cat /tmp/held")
@@ -78,10 +84,11 @@ def promises(stage, arch, master, slave):
     """All that one guest can try, both ways."""
     guest, first, second = one_guest(stage, arch, master, slave)
     ways = ((first, second, 1), (second, first, 0))
-    for way in ways:
+    for way, receiver in zip(ways, (slave, master)):
         for name in ("errors", "nonblock", "filters", "filter-full",
-                     "interrupted", "acknowledged"):
+                     "interrupted"):
             try_case(guest, name, *way)
+        try_case(guest, "acknowledged", *way, BUFFERS[receiver])
         for name in ("order", "readers"):
             try_case(guest, name, *way, 1000)
     for number in (first, second):
@@ -123,6 +130,42 @@ def arm64_platform_pci(stage):
 def arm_pci_mmio(stage):
     """armhf, a virtio-pci master and a virtio-mmio slave"""
     promises(stage, "arm", "pci", "mmio")
+
+
+@case
+def pending_boot(stage):
+    """a BOOT that nobody answers holds up nobody else, and unbinding ends it"""
+    master = stage.master([128, 128])
+    slaves = [stage.slave(128, f"slave{n}", sock_extra=f",slave-id={n}")
+              for n in (1, 2)]
+    master.must("sdm-test --wait 0 1 waiting --timeout 60")
+    slaves[0].process.send_signal(signal.SIGSTOP)
+    try:
+        master.must("{ sdm-test -b 0 1 zImage slave.dtb --initrd busybox.cpio "
+                    "--append 'console=ttyAMA0 sdm.role=slave1' >/tmp/boot "
+                    "2>&1; echo $? >>/tmp/boot; } & true")
+        master.must("sdm-test --wait 0 1 booting --timeout 60")
+        boot(master, slaves[1], 2)
+        status, said = master.run("sdm-test -b 0 1 zImage slave.dtb")
+        check(status == 3 and "booting, not waiting" in said, said)
+        name = master.must("basename $(readlink /sys/class/sdm/sdm0/device)"
+                           ).strip()
+        master.must(f"echo {name} >{bus('mmio')}/unbind; wait")
+        said = master.must("cat /tmp/boot")
+        check("the device was removed" in said and said.endswith("2\n"), said)
+        master.must(f"echo {name} >{bus('mmio')}/bind")
+    finally:
+        slaves[0].process.send_signal(signal.SIGCONT)
+    # It has been booted all the same.
+    slaves[0].shell("slave1")
+    master.must("sdm-test --wait 0 1 running --timeout 60")
+    for number, slave in enumerate(slaves, 1):
+        slave.must("{ sdm-test --echo 0 --count 5 >/tmp/echo & }; "
+                   "until grep -qs echoes /tmp/echo; do :; done")
+        master.must(f"sdm-test --ping 5 0 {number} --timeout 60")
+        slave.must("wait")
+    clean(master)
+    stage.quit()
 
 
 # ---------------------------------------------------------------- mailbox

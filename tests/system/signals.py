@@ -9,7 +9,7 @@ import sys
 
 from harness import boot, case, check, main
 from guest import CPU, image, qemu
-from pair import TRANSPORTS, two_guests
+from pair import TRANSPORTS, boot_slave, two_guests
 
 SIGNAL = re.compile(r"signal (\d+) from (\d+) .*payload (\S+) (\S+)")
 
@@ -132,8 +132,9 @@ def across(stage, arch, master, slave):
         there.must("{ sdm-test --echo 0 --signal 8 --count 300 >/tmp/echo & }; "
                    "until grep -qs echoes /tmp/echo; do :; done")
         for ack in ("", "--ack"):
-            said = here.must(f"sdm-test --ping 150 --signal 8 --timeout 60 {ack}")
-            match = re.search(r"min ([\d.]+) median ([\d.]+) p99 ([\d.]+)", said)
+            said = here.must("sdm-test --ping 150 --signal 8 --timeout 60 "
+                             + ack)
+            match = re.search(r"min (\S+) median (\S+) p99 (\S+)", said)
             check(match and 0 < float(match[1]) <= float(match[2])
                   <= float(match[3]), said)
             print(f"{here.name}, {TRANSPORTS[master]} to {TRANSPORTS[slave]}: "
@@ -155,6 +156,42 @@ def _add_across(arch, name, master, slave):
 for _arch, _name in (("arm", "armhf"), ("arm64", "arm64")):
     for _pair in (("mmio", "platform"), ("pci", "mmio"), ("platform", "pci")):
         _add_across(_arch, _name, *_pair)
+
+
+def lost(stage, arch, master, slave):
+    """A slave that goes away before it has taken a signal: whoever waits for
+    the acknowledgement is told, and STATE signals say the same."""
+    guests = two_guests(stage, arch, master, slave)
+    guests[0].must("{ sdm-test -r 0 --signal 4 >/tmp/states & }; "
+                   "until grep -qs 'payload 0x3' /tmp/states; do :; done")
+    for go, state in ((lambda: guests[1].type("reboot -f\n"), "0x1"),
+                      (guests[1].kill, "0x0")):
+        guests[0].must("rm -f /tmp/gone; { ./driver-test gone 0 - 1 >/tmp/gone;"
+                       " echo $? >>/tmp/gone; } & sender=$!; "
+                       "until grep -qs waiting /tmp/gone; do :; done; "
+                       ": >/tmp/states")
+        go()
+        guests[0].must("wait $sender")
+        said = guests[0].must("cat /tmp/gone")
+        check(said.split() == ["waiting", "gone", "0"], said)
+        guests[0].must(f"until grep -q 'signal 4 from 1 .*payload {state} ' "
+                       "/tmp/states; do :; done")
+        if state == "0x1":
+            boot_slave(guests, arch)
+    guests[0].quit()
+
+
+@case
+def lost_armhf_mmio_platform(stage):
+    """an acknowledgement that cannot come any more; the slave's state as a
+    signal"""
+    lost(stage, "arm", "mmio", "platform")
+
+
+@case
+def lost_arm64_platform_pci(stage):
+    """the same on aarch64, the other way round"""
+    lost(stage, "arm64", "platform", "pci")
 
 
 if __name__ == "__main__":
