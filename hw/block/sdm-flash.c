@@ -394,7 +394,6 @@ bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
     int64_t len;
 
     f->name = name;
-    f->mr = mr;
     f->blk = blk;
     f->ro = ro;
     f->storage = memory_region_get_ram_ptr(mr);

@@ -40,7 +40,6 @@ typedef struct SdmFlash {
     uint8_t fill;
 
     const char *name;
-    MemoryRegion *mr;
     BlockBackend *blk;
     bool ro;
     void *storage;
