@@ -193,7 +193,7 @@ static uint64_t read_peer(SdmPlatform *s, hwaddr offset)
     case SDM_REG_WINDOW_SIZE ... SDM_REG_WINDOW_SIZE + 4:
         return half(peer.window.size, offset);
     case SDM_REG_PEER_NAME ... SDM_REG_PEER_NAME + SDM_NAME_MAX:
-        memcpy(&word, peer.name + offset - SDM_REG_PEER_NAME, sizeof(word));
+        memcpy(&word, &peer.name[offset - SDM_REG_PEER_NAME], sizeof(word));
         return le32_to_cpu(word);
     }
     return 0;
