@@ -113,10 +113,10 @@ def _with_device(argv, transport, more=""):
     return argv + SIGNALS[2:] + ["-object", "sdm-signal,id=state,number=4"]
 
 
-def two_guests(stage, arch, master, slave, comm=""):
+def two_guests(stage, arch, master, slave, iothread=False):
     """A master and a slave over a socket, the slave booted by the master's
-    guest; both at their shells, the master's first. `comm` is for both
-    channels."""
+    guest; both at their shells, the master's first. With `iothread` each has a
+    thread for the channel."""
     window, own = (128, 256) if arch == "arm" else (256, 384)
     sock = stage.path("sock")
     path = packed(stage, arch)
@@ -129,8 +129,12 @@ def two_guests(stage, arch, master, slave, comm=""):
                           master, ",master=on,num-slaves=1"),
              _with_device(lines.slave(arch, sock, window,
                                       machine=board(arch, slave)), slave))
-    guests = [stage.start(name, changed(argv, ("socket=sock", "socket=sock"
-                                               + comm)), qmp=False)
+    if iothread:
+        # The thread has to be there before the channel.
+        argvs = [argv[:1] + ["-object", "iothread,id=iot"]
+                 + changed(argv, ("id=scomm,", "id=scomm,iothread=iot,"))[1:]
+                 for argv in argvs]
+    guests = [stage.start(name, argv, qmp=False)
               for name, argv in zip(("master", "slave"), argvs)]
     ready(guests[0])
     for name in (path, both):

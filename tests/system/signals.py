@@ -113,10 +113,10 @@ def letter_local_arm64(stage):
     letter_local(stage, "arm64")
 
 
-def across(stage, arch, master, slave):
+def across(stage, arch, master, slave, iothread=False):
     """Two guests: both ways at once in order, none lost; ping and echo both
     ways, with an acknowledgement too."""
-    guests = two_guests(stage, arch, master, slave)
+    guests = two_guests(stage, arch, master, slave, iothread)
     for guest in guests:
         guest.must("{ ./driver-test order-receive - 0 0 2000 >/tmp/got; "
                    "echo $? >>/tmp/got; } & true")
@@ -156,6 +156,12 @@ def _add_across(arch, name, master, slave):
 for _arch, _name in (("arm", "armhf"), ("arm64", "arm64")):
     for _pair in (("mmio", "platform"), ("pci", "mmio"), ("platform", "pci")):
         _add_across(_arch, _name, *_pair)
+
+
+@case
+def socket_arm64_iothread(stage):
+    """arm64: the same with iothread= on both sides"""
+    across(stage, "arm64", "mmio", "platform", iothread=True)
 
 
 def lost(stage, arch, master, slave):
