@@ -66,6 +66,59 @@ void fw_semihosting(uint32_t operation, const void *block)
     asm volatile("svc #0x123456" : "+r" (r0) : "r" (r1) : "lr", "memory");
 }
 
+void fw_irq_mask(void)
+{
+    asm volatile("cpsid i" ::: "memory");
+}
+
+void fw_irq_unmask(void)
+{
+    asm volatile("cpsie i" ::: "memory");
+}
+
+uint64_t fw_now(void)
+{
+    uint64_t now;
+
+    asm volatile("mrrc p15, 1, %Q0, %R0, c14" : "=r" (now) :: "memory");
+    return now;
+}
+
+uint32_t fw_hz(void)
+{
+    uint32_t hz;
+
+    asm("mrc p15, 0, %0, c14, c0, 0" : "=r" (hz));
+    return hz;
+}
+
+void fw_timer_write(uint32_t ticks, uint32_t on)
+{
+    asm volatile("mcr p15, 0, %0, c14, c3, 0\n\t"   /* CNTV_TVAL */
+                 "mcr p15, 0, %1, c14, c3, 1\n\t"   /* CNTV_CTL */
+                 "isb" :: "r" (ticks), "r" (on) : "memory");
+}
+
+void fw_gic3_init(void)
+{
+    asm volatile("mcr p15, 0, %0, c4, c6, 0\n\t"    /* ICC_PMR */
+                 "mcr p15, 0, %1, c12, c12, 7\n\t"  /* ICC_IGRPEN1 */
+                 "isb" :: "r" (0xff), "r" (1) : "memory");
+}
+
+uint32_t fw_gic3_ack(void)
+{
+    uint32_t got;
+
+    asm volatile("mrc p15, 0, %0, c12, c12, 0" : "=r" (got) :: "memory");
+    return got;
+}
+
+void fw_gic3_end(uint32_t got)
+{
+    asm volatile("mcr p15, 0, %0, c12, c12, 1" :: "r" (got) : "memory");
+}
+
 static int always(void)
 {
     return 1;

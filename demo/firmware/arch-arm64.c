@@ -65,6 +65,61 @@ void fw_semihosting(uint32_t operation, const void *block)
     asm volatile("hlt #0xf000" : "+r" (x0) : "r" (x1) : "memory");
 }
 
+void fw_irq_mask(void)
+{
+    asm volatile("msr daifset, #2" ::: "memory");
+}
+
+void fw_irq_unmask(void)
+{
+    asm volatile("msr daifclr, #2" ::: "memory");
+}
+
+uint64_t fw_now(void)
+{
+    uint64_t now;
+
+    asm volatile("mrs %0, cntvct_el0" : "=r" (now) :: "memory");
+    return now;
+}
+
+uint32_t fw_hz(void)
+{
+    uint64_t hz;
+
+    asm("mrs %0, cntfrq_el0" : "=r" (hz));
+    return hz;
+}
+
+void fw_timer_write(uint32_t ticks, uint32_t on)
+{
+    asm volatile("msr cntv_tval_el0, %0\n\t"
+                 "msr cntv_ctl_el0, %1\n\t"
+                 "isb" :: "r" ((uint64_t)ticks), "r" ((uint64_t)on)
+                 : "memory");
+}
+
+/* ICC_PMR_EL1, ICC_IGRPEN1_EL1, ICC_IAR1_EL1 and ICC_EOIR1_EL1 by number. */
+void fw_gic3_init(void)
+{
+    asm volatile("msr s3_0_c4_c6_0, %0\n\t"
+                 "msr s3_0_c12_c12_7, %1\n\t"
+                 "isb" :: "r" (0xffull), "r" (1ull) : "memory");
+}
+
+uint32_t fw_gic3_ack(void)
+{
+    uint64_t got;
+
+    asm volatile("mrs %0, s3_0_c12_c12_0" : "=r" (got) :: "memory");
+    return got;
+}
+
+void fw_gic3_end(uint32_t got)
+{
+    asm volatile("msr s3_0_c12_c12_1, %0" :: "r" ((uint64_t)got) : "memory");
+}
+
 static int always(void)
 {
     return 1;

@@ -18,6 +18,17 @@
 #define FW_PROGRAM_HELLO    0   /* say how we were entered, then end */
 #define FW_PROGRAM_ATOMICS  1   /* two guests, shared memory: does it hold? */
 #define FW_PROGRAM_BEAT     2   /* count for ever, obey fw_beat.command */
+#define FW_PROGRAM_PING     3   /* signal, await the answer, take the time */
+#define FW_PROGRAM_ECHO     4   /* answer each of PING's signals */
+#define FW_PROGRAM_SOAK     5   /* numbered signals: none lost or doubled */
+#define FW_PROGRAM_RATE     6   /* how many a second */
+#define FW_PROGRAM_FLOOD    7   /* every register and queue, without end */
+
+/* fw_params.wire: what carries the signals; of FLOOD, what is flooded */
+#define FW_WIRE_PLATFORM    0   /* sdm-platform */
+#define FW_WIRE_VIRTIO      1   /* virtio-sdm-device */
+#define FW_WIRE_IVSHMEM     2   /* ivshmem-doorbell, which carries no data */
+#define FW_WIRE_UART        3   /* FLOOD: the PL011 */
 
 /* fw_params.end, and fw_beat.command */
 #define FW_END_OFF          0   /* PSCI SYSTEM_OFF */
@@ -42,6 +53,17 @@
  * @iterations: of each guest, per test
  * @tests:   bit N: run test N of the ISA's list
  * @end:     FW_END_*
+ * @wire:    FW_WIRE_*
+ * @spin:    look for signals in a loop; 0: take interrupts, sleep in between
+ * @target:  whom to signal
+ * @warm:    PING: signals before those that count
+ * @gap_us:  PING: pause before each signal, microseconds
+ * @batch:   RATE, SOAK: send that many at a time; 0: send none
+ * @flags:   SDM_SIGNAL_F_* of what is sent
+ * @sources: SOAK: how many others send to this guest
+ *
+ * PING sends @iterations signals, SOAK as many, RATE counts for @iterations
+ * milliseconds (0: it counts none).
  */
 struct fw_params {
     char magic[16];
@@ -55,11 +77,20 @@ struct fw_params {
     uint32_t iterations;
     uint32_t tests;
     uint32_t end;
+    uint32_t wire;
+    uint32_t spin;
+    uint32_t target;
+    uint32_t warm;
+    uint32_t gap_us;
+    uint32_t batch;
+    uint32_t flags;
+    uint32_t sources;
+    uint32_t reserved[8];
 };
 _Static_assert(offsetof(struct fw_params, mark) == FW_PARAM_MARK, "mark");
 _Static_assert(offsetof(struct fw_params, mark_value) == FW_PARAM_MARK_VALUE,
                "mark_value");
-_Static_assert(sizeof(struct fw_params) == 64, "size");
+_Static_assert(sizeof(struct fw_params) == 128, "size");
 
 /**
  * struct fw_beat - FW_PROGRAM_BEAT's part of the shared memory

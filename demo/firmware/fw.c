@@ -178,15 +178,28 @@ void fw_fault(uintptr_t where, uintptr_t status, uintptr_t address)
     fw_end(fw_params.end == FW_END_RESET ? FW_END_OFF : fw_params.end, 2);
 }
 
-/* Bytes of the flattened device tree at @addr, or 0 if there is none. */
-static uint32_t dtb_size(uint64_t addr)
+/* Where the device tree is said to be; 0: nowhere. */
+static uint64_t dtb(void)
 {
-    const uint32_t *fdt = (const uint32_t *)(uintptr_t)addr;
+#ifdef __aarch64__
+    uint64_t addr = fw_entry.args[0];
+#else
+    uint64_t addr = fw_entry.args[2];
+#endif
 
-    if (addr < FW_RAM || addr & 3) {
+    if (addr < FW_RAM || addr & 3 ||
+        *(const uint32_t *)(uintptr_t)addr != 0xedfe0dd0u) {
         return 0;
     }
-    return fdt[0] == 0xedfe0dd0u ? __builtin_bswap32(fdt[1]) : 0;
+    return addr;
+}
+
+static uint32_t dtb_size(void)
+{
+    uint64_t addr = dtb();
+
+    return addr ? __builtin_bswap32(((const uint32_t *)(uintptr_t)addr)[1])
+                : 0;
 }
 
 static void hello(void)
@@ -194,12 +207,8 @@ static void hello(void)
     static const char *const names[] = { " a0=", " a1=", " a2=", " a3=" };
     unsigned i;
 #ifdef __aarch64__
-    uint64_t dtb = fw_entry.args[0];
-
     fw_puts("FIRMWARE isa=aarch64 entry=");
 #else
-    uint64_t dtb = fw_entry.args[2];
-
     fw_puts("FIRMWARE isa=arm entry=");
 #endif
     fw_put_hex(fw_entry.where);
@@ -209,7 +218,7 @@ static void hello(void)
         fw_puts(names[i]);
         fw_put_hex(fw_entry.args[i]);
     }
-    fw_put_field("dtb_size", dtb_size(dtb));
+    fw_put_field("dtb_size", dtb_size());
     fw_putc('\n');
 }
 
@@ -260,6 +269,9 @@ void fw_start(const uintptr_t *args, uintptr_t base, uintptr_t mode)
         status = fw_atomics();
     } else if (fw_params.program == FW_PROGRAM_BEAT) {
         beat();
+    } else if (fw_params.program != FW_PROGRAM_HELLO) {
+        fw_fdt_init(dtb());
+        status = fw_signals();
     }
     fw_end(fw_params.end, status);
 }

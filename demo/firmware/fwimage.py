@@ -10,10 +10,11 @@ import struct
 import subprocess
 
 MAGIC = b"SDM-FIRMWARE-01\0"
-PARAMS = struct.Struct("<16sIIQIIQIIII")
-assert PARAMS.size == 64
+PARAMS = struct.Struct("<16sIIQIIQ12I32x")
+assert PARAMS.size == 128
 
-HELLO, ATOMICS, BEAT = range(3)                     # program
+HELLO, ATOMICS, BEAT, PING, ECHO, SOAK, RATE, FLOOD = range(8)  # program
+PLATFORM, VIRTIO, IVSHMEM, PL011 = range(4)         # wire
 OFF, RESET, SEMIHOSTING, SLEEP = range(4)           # end
 
 UART = 0x09000000
@@ -37,7 +38,8 @@ def build(out=None):
 
 
 def patch(image, program=HELLO, mark=0, mark_value=0, index=0, shared=0,
-          nonce=0, iterations=0, tests=0xffffffff, end=OFF):
+          nonce=0, iterations=0, tests=0xffffffff, end=OFF, wire=PLATFORM,
+          spin=0, target=0, warm=0, gap_us=0, batch=0, flags=0, sources=0):
     """Return a copy of the bytes of an ELF or raw image with parameters."""
     at = image.find(MAGIC)
     if at < 0 or image.find(MAGIC, at + 1) >= 0:
@@ -46,7 +48,8 @@ def patch(image, program=HELLO, mark=0, mark_value=0, index=0, shared=0,
         raise ValueError("the firmware's parameter block has another size: "
                          "build it again")
     block = PARAMS.pack(MAGIC, PARAMS.size, program, mark, mark_value, index,
-                        shared, nonce, iterations, tests, end)
+                        shared, nonce, iterations, tests, end, wire, spin,
+                        target, warm, gap_us, batch, flags, sources)
     return image[:at] + block + image[at + PARAMS.size:]
 
 

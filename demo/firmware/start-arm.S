@@ -26,8 +26,8 @@ _start:
     .hidden fw_params
 fw_params:
     .asciz  FW_PARAMS_MAGIC
-    .word   64
-    .space  44
+    .word   128
+    .space  108
 
     /* The mark is the first thing done: it is what the benchmark times. */
 first:
@@ -78,9 +78,11 @@ stack_from_here:
     /* A fault is said on the UART and ends the guest: it never just hangs. */
     .balign 32
 vectors:
-    .rept   8
+    .rept   6
     b       fault
     .endr
+    b       irq
+    b       fault
 fault:
     mov     r0, lr
     mrc     p15, 0, r1, c5, c0, 0   @ DFSR
@@ -90,5 +92,20 @@ fault:
     bl      fw_fault
 stack_from_there:
     .word   _fw_stack - 7b - 8
+
+    /* On the stack that was interrupted, SVC's. */
+irq:
+    sub     lr, lr, #4
+    srsdb   sp!, #0x13
+    cps     #0x13
+    push    {r0-r3, r12, lr}
+    and     r1, sp, #4
+    sub     sp, sp, r1              @ 8-byte aligned, as C has it
+    push    {r1, r2}
+    bl      fw_irq
+    pop     {r1, r2}
+    add     sp, sp, r1
+    pop     {r0-r3, r12, lr}
+    rfeia   sp!
 
     .section .note.GNU-stack, "", %progbits

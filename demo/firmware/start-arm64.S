@@ -23,8 +23,8 @@ _start:
     .hidden fw_params
 fw_params:
     .asciz  FW_PARAMS_MAGIC
-    .word   64
-    .space  44
+    .word   128
+    .space  108
 
     /* The mark is the first thing done: it is what the benchmark times. */
 first:
@@ -80,7 +80,11 @@ sctlr_off:
     .text
     .balign 2048
 vectors:
+    .set    n, 0
     .rept   16
+    .if     n == 5                  // IRQ, from the mode that we run in
+    b       irq
+    .else
     mrs     x0, elr_el1
     mrs     x1, esr_el1
     mrs     x2, far_el1
@@ -88,7 +92,33 @@ vectors:
     add     x10, x10, :lo12:_fw_stack
     mov     sp, x10
     bl      fw_fault
+    .endif
     .balign 128
+    .set    n, n + 1
     .endr
+
+irq:
+    stp     x0, x1, [sp, #-160]!
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    stp     x18, x30, [sp, #144]
+    bl      fw_irq
+    ldp     x18, x30, [sp, #144]
+    ldp     x16, x17, [sp, #128]
+    ldp     x14, x15, [sp, #112]
+    ldp     x12, x13, [sp, #96]
+    ldp     x10, x11, [sp, #80]
+    ldp     x8, x9, [sp, #64]
+    ldp     x6, x7, [sp, #48]
+    ldp     x4, x5, [sp, #32]
+    ldp     x2, x3, [sp, #16]
+    ldp     x0, x1, [sp], #160
+    eret
 
     .section .note.GNU-stack, "", %progbits
