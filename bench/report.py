@@ -3,6 +3,7 @@
 
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -68,6 +69,7 @@ class Report:
         self.units = {}         # series -> "ms", "kB", ...
         self.ratios = {}        # what was asked for
         self.aims = {}          # ratio -> at most
+        self.at_least = {}      # ratio -> at least
         self.notes = []
         self.details = set()    # series that are only in the JSON
         self.lines = []         # a table of the benchmark's own
@@ -86,7 +88,7 @@ class Report:
         values = self.samples.get(series)
         return statistics.median(values) if values else None
 
-    def ratio(self, name, series, to, aim=None):
+    def ratio(self, name, series, to, aim=None, at_least=None):
         """Median over median; left out where one side was not measured."""
         a, b = self.median(series), self.median(to)
         if a is None or not b:
@@ -94,6 +96,8 @@ class Report:
         self.ratios[name] = a / b
         if aim is not None:
             self.aims[name] = aim
+        if at_least is not None:
+            self.at_least[name] = at_least
 
     def print(self):
         """The table."""
@@ -112,93 +116,110 @@ class Report:
             print(line)
         for name, value in self.ratios.items():
             text = f"{name:{width}} {value:.4f}"
-            if name in self.aims:
-                good = value <= self.aims[name]
-                text += (f"  (aim: at most {self.aims[name]:g}, "
-                         f"{'met' if good else 'missed'})")
+            for word, aims in (("most", self.aims), ("least", self.at_least)):
+                if name in aims:
+                    good = (value <= aims[name] if word == "most"
+                            else value >= aims[name])
+                    text += (f"  (aim: at {word} {aims[name]:g}, "
+                             f"{'met' if good else 'missed'})")
             print(text)
         for note in self.notes:
             print(f"note: {note}")
 
     def write(self):
-        """NAME.json, NAME.png and the benchmark's own plots, NAME-PLOT.svg, in
+        """NAME.json, NAME.svg and the benchmark's own plots, NAME-PLOT.svg, in
         build/bench; return the paths."""
         folder = os.path.join(build_dir(), "bench")
         os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, self.name + ".json")
-        with open(path + ".new", "w") as f:
-            json.dump({
-                "benchmark": self.name,
-                "title": self.title,
-                "started": self.started.isoformat(timespec="seconds"),
-                "machine": self.machine,
-                "versions": self.versions,
-                "options": self.options,
-                "units": self.units,
-                "samples": self.samples,
-                "medians": {s: self.median(s) for s in self.samples},
-                "ratios": self.ratios,
-                "aims": self.aims,
-                "notes": self.notes,
-            }, f, indent=2)
-            f.write("\n")
-        os.replace(path + ".new", path)
-        paths = [path]
-        plot = os.path.join(folder, self.name + ".png")
-        if self._plot(plot):
-            paths.append(plot)
-            for name, draw in self.plots.items():
-                path = os.path.join(folder, f"{self.name}-{name}.svg")
-                from matplotlib import pyplot
-                figure = draw(pyplot)
-                figure.savefig(path + ".new", format="svg")
-                pyplot.close(figure)
-                os.replace(path + ".new", path)
-                paths.append(path)
-        return paths
+        data = json.dumps({
+            "benchmark": self.name,
+            "title": self.title,
+            "started": self.started.isoformat(timespec="seconds"),
+            "machine": self.machine,
+            "versions": self.versions,
+            "options": self.options,
+            "units": self.units,
+            "samples": self.samples,
+            "medians": {s: self.median(s) for s in self.samples},
+            "ratios": self.ratios,
+            "aims": self.aims,
+            "at_least": self.at_least,
+            "notes": self.notes,
+        }, indent=2) + "\n"
+        paths = []
+        for suffix, text in ((".json", data), (".svg", self.svg())):
+            path = os.path.join(folder, self.name + suffix)
+            with open(path + ".new", "w", encoding="utf-8") as f:
+                f.write(text)
+            os.replace(path + ".new", path)
+            paths.append(path)
+        return paths + self._plots(folder)
 
-    def _plot(self, path):
-        """Every sample as a dot, the median as a bar, one panel a unit."""
+    def _plots(self, folder):
+        paths = []
         try:
             import matplotlib
             matplotlib.use("Agg")
             from matplotlib import pyplot
         except ImportError:
-            print("no plot: matplotlib is missing "
-                  "(Debian: apt-get install python3-matplotlib)")
-            return False
+            if self.plots:
+                print(f"no plot of {', '.join(self.plots)}: matplotlib is "
+                      "missing (Debian: apt-get install python3-matplotlib)")
+            return paths
+        for name, draw in self.plots.items():
+            path = os.path.join(folder, f"{self.name}-{name}.svg")
+            figure = draw(pyplot)
+            figure.savefig(path + ".new", format="svg")
+            pyplot.close(figure)
+            os.replace(path + ".new", path)
+            paths.append(path)
+        return paths
+
+    def svg(self):
+        """Every sample as a dot, the median as a bar, one panel a unit."""
+        row, left, width, y = 18, 330, 420, 34
+        out = []
         shown = {series: unit for series, unit in self.units.items()
                  if series not in self.details}
-        units = list(dict.fromkeys(shown.values()))
-        counts = [sum(u == unit for u in shown.values()) for unit in units]
-        figure, axes = pyplot.subplots(
-            len(units), 1, squeeze=False, figsize=(9, 1 + 0.45 * sum(counts)
-                                                   + 0.8 * len(units)),
-            gridspec_kw={"height_ratios": counts})
-        for unit, axis in zip(units, axes[:, 0]):
+        for unit in dict.fromkeys(shown.values()):
             names = [s for s in self.samples if shown.get(s) == unit]
-            for y, series in enumerate(names):
-                values = self.samples[series]
+            scale, log = _scale([v for s in names for v in self.samples[s]],
+                                width)
+            for name in names:
+                values = self.samples[name]
                 middle = statistics.median(values)
-                axis.barh(y, middle, height=0.6, color="#b0c4de")
-                axis.plot(values, [y] * len(values), ".", color="#1f3a5f",
-                          markersize=4)
-                text = f"{middle:.3g}" if middle < 100 else f"{middle:,.0f}"
-                axis.annotate(text, (middle, y), xytext=(4, 6),
-                              textcoords="offset points", fontsize=8)
-            axis.set_yticks(range(len(names)), names, fontsize=8)
-            axis.invert_yaxis()
-            axis.set_xlabel(unit)
-            low = min(min(self.samples[s]) for s in names)
-            high = max(max(self.samples[s]) for s in names)
-            if low > 0 and high / low > 20:
-                axis.set_xscale("log")
-                axis.set_xlim(low / 2, high * 3)
-            else:
-                axis.set_xlim(0, high * 1.1 or 1)
-        figure.suptitle(self.title, fontsize=10)
-        figure.tight_layout()
-        figure.savefig(path + ".new", format="png", dpi=120)
-        pyplot.close(figure)
-        os.replace(path + ".new", path)
-        return True
+                out.append(_text(left - 8, y + 13, name, "end"))
+                out.append(f'<rect x="{left}" y="{y + 3}" height="12" '
+                           f'width="{scale(middle):.1f}" fill="#b0c4de"/>')
+                out += [f'<circle cx="{left + scale(v):.1f}" cy="{y + 9}" '
+                        f'r="2" fill="#1f3a5f"/>' for v in values]
+                out.append(_text(left + scale(max(values)) + 6, y + 13,
+                                 f"{middle:.3g}" if middle < 100
+                                 else f"{middle:,.0f}"))
+                y += row
+            out.append(f'<path d="M {left} {y - row * len(names)} V {y + 2} '
+                       f'h {width}" fill="none" stroke="#888"/>')
+            out.append(_text(left, y + 16, unit + (", logarithmic" if log
+                                                   else "")))
+            y += 34
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="'
+                f'{left + width + 90}" height="{y}" font-size="11" '
+                'font-family="sans-serif">\n'
+                '<rect width="100%" height="100%" fill="#fff"/>\n' +
+                _text(12, 20, self.title) + "\n" + "\n".join(out) +
+                "\n</svg>\n")
+
+
+def _text(x, y, text, anchor="start"):
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}">{text}</text>'
+
+
+def _scale(values, width):
+    """(value to pixels, is it logarithmic?)"""
+    low, high = min(values), max(values)
+    if low <= 0 or high / low <= 20:
+        return (lambda v: width * v / high if high else 0), False
+    floor = math.log(low / 2)
+    step = width / (math.log(high) - floor)
+    return (lambda v: step * (math.log(v) - floor)), True
