@@ -77,6 +77,25 @@ class Console:
         self.far.close()
 
 
+@contextlib.contextmanager
+def polling(report, here):
+    """Our CPU is not QEMU's while we spin, and what else runs here does
+    not get between: QEMUs that are started now inherit the priority."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, here)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        note = "not allowed to use SCHED_FIFO: other programs disturb"
+        if note not in report.notes:
+            report.notes.append(note)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, cpus)
+
+
 class Bench:
     """All that the runs of one ISA share."""
 
@@ -114,23 +133,8 @@ class Bench:
     def add(self, series, nanoseconds):
         self.report.add(f"{self.name}: {series}", "ms", nanoseconds / 1e6)
 
-    @contextlib.contextmanager
     def polling(self):
-        """Our CPU is not QEMU's while we spin, and what else runs here does
-        not get between: QEMUs that are started now inherit the priority."""
-        cpus = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, self.here)
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-        except PermissionError:
-            note = "not allowed to use SCHED_FIFO: other programs disturb"
-            if note not in self.report.notes:
-                self.report.notes.append(note)
-        try:
-            yield
-        finally:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-            os.sched_setaffinity(0, cpus)
+        return polling(self.report, self.here)
 
     def stock_first(self):
         """exec of stock QEMU to its guest's first instruction."""
