@@ -274,17 +274,21 @@ def mailbox(stage, arch, master, slave):
     status, said = guest.run("rmmod sdm")
     check(status and "unavailable" in said, f"rmmod: {said}")
 
-    # A peer that is gone: its driver is away, nobody takes it. Then back.
+    # The peer's driver goes, and its client before it; then both come back.
     name = guest.must(f"basename $(readlink /sys/class/sdm/sdm{second}/device)"
                       ).strip()
     guest.must(f"echo {name} >{bus(slave)}/unbind")
     guest.must(f"test ! -e {driver}/client-b; test -e {driver}/client-a")
+    guest.must(f"echo 0 9 9 >/dev/mbox-test{a}")
     guest.must(f"echo {name} >{bus(slave)}/bind")
+    # What was sent meanwhile has been kept for them.
+    says(guest, a, "sent 0 0")
     guest.must(f"until test -e {driver}/client-b; do "
                f"echo client-b >{driver}/bind; done 2>/dev/null")
     names = dict(re.findall(r"(client-.)/misc/(mbox-test\d)", guest.must(
         f"ls -d {driver}/client-?/misc/*")))
     b = int(names["client-b"][-1])
+    says(guest, b, "got 0 9 9")
     for here, there in ((a, b), (b, a)):
         guest.must(f"echo 0 2 3 >/dev/mbox-test{here}")
         says(guest, here, "sent 0 0")
