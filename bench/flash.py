@@ -67,8 +67,11 @@ class Bench:
         path = os.path.join(self.folder, name)
         with open(source, "rb") as file:
             data = file.read(size)
-        with open(path, "wb") as file:
-            file.write(data)
+        # As cp and head write: of one large write, the kernel makes large
+        # pages, and whoever wants some bytes of one has mapped all of it.
+        with open(path, "wb", buffering=0) as file:
+            for at in range(0, len(data), 65536):
+                file.write(data[at:at + 65536])
         return path
 
     def line(self, kind, number, *more):
@@ -95,8 +98,7 @@ class Bench:
                 machines.append(Uefi(f"{kind} {number}", argv))
                 machines[-1].negotiate()
             if state != "paused":
-                for m in machines:
-                    m.shell(limit=3600)
+                uefi.shells(machines, limit=3600)
             for m in machines:
                 if state != "paused":
                     m.command("stop")

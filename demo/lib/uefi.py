@@ -5,6 +5,7 @@ firmware is the distribution's (demo/packages firmware)."""
 import os
 
 from guest import Guest
+from machine import wait_for
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -48,6 +49,25 @@ def line(qemu, isa, code, variables, *more, machine=""):
 SHORT_BACKING = ",pflash0-short-backing=on,pflash1-short-backing=on"
 
 
+def shells(machines, limit=600):
+    """Wait for the shells of several machines, which must all be listened to:
+    a serial port that nobody reads holds up its machine, or loses output."""
+    skipped, ready = set(), set()
+
+    def all_ready():
+        for m in machines:
+            where = m.text.find
+            if m not in skipped and where("seconds to skip", m.seen) >= 0:
+                skipped.add(m)
+                m.type("\x1b")
+            at = where("Shell> ", m.seen) if m not in ready else -1
+            if at >= 0:
+                ready.add(m)
+                m.seen = at + len("Shell> ")
+        return len(ready) == len(machines)
+    wait_for(machines, all_ready, "the UEFI shell", limit)
+
+
 class Uefi(Guest):
     """At its shell it takes commands."""
 
@@ -55,9 +75,7 @@ class Uefi(Guest):
 
     def shell(self, limit=600):         # pylint: disable=arguments-differ
         """Wait for the shell, and do not wait for its startup script."""
-        self.expect("Press .*ESC.* in [0-9] seconds", limit)
-        self.type("\x1b")
-        self.expect("Shell> ", limit)
+        shells([self], limit)
 
     def set(self, name, value):
         """Write a variable of four bytes, given in hexadecimal."""
