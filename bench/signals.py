@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Signals between two guests, against ivshmem-doorbell.
 
-Both guests are bare-metal and run in QEMUs of the same build; the rival is QEMU's
-own ivshmem-doorbell with ivshmem-server, the floor a plain eventfd between two
+Both guests are bare-metal and run in QEMUs of the same build; the rival is
+QEMU's own ivshmem-doorbell with ivshmem-server, the floor an eventfd between two
 processes. What is measured, in turns:
 
   round   round trips: own CPUs, one CPU, not pinned; receivers asleep (WFI) and

@@ -167,7 +167,7 @@ static inline void sdm_mmio_pop(uintptr_t base, struct sdm_signal *sig)
     sdm_mmio_write(base, SDM_REG_RX_POP, 1);
 }
 
-/** sdm_mmio_take() - Returns: 1: the oldest signal is in @sig; 0: there is none */
+/** sdm_mmio_take() - Returns: 1: the oldest signal is in @sig; 0: none waits */
 static inline int sdm_mmio_take(uintptr_t base, struct sdm_signal *sig)
 {
     if (!sdm_mmio_waiting(base)) {

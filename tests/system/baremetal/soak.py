@@ -175,17 +175,20 @@ def main():
     parser.add_argument("--firmware", help="folder with sdm-fw-* "
                         "(default: build it)")
     parser.add_argument("--signals", type=int, help="each guest sends that "
-                        "many (default: 200000; a quarter of\nit with 16 slaves, a 20th acknowledged)")
+                        "many (default: 200000; a quarter of\nit with 16 "
+                        "slaves, a 20th acknowledged)")
     parser.add_argument("--full", action="store_true",
                         help="10 million signals each way (or set SDM_FULL)",
                         default=bool(os.environ.get("SDM_FULL")))
     parser.add_argument("--seed", type=int, default=random.getrandbits(32),
                         help="of when the guests are held up")
-    parser.add_argument("--limit", type=int, default=300, metavar="SECONDS",
-                        help="give up after so long without a result")
+    parser.add_argument("--limit", type=int, metavar="SECONDS",
+                        help="give up a case after so long (default: 300; "
+                        "3600 with\n--full)")
     parser.add_argument("--list", action="store_true", help="name the cases")
     parser.add_argument("case", nargs="*", help="just these")
     args = parser.parse_args()
+    args.limit = args.limit or (3600 if args.full else 300)
     wanted = args.signals or (10000000 if args.full else 200000)
     terminate_politely()
     every = cases(args)
