@@ -5,19 +5,19 @@
 
 static uintptr_t base;
 static uint32_t enabled;
-static struct sdm_signal last;
+static struct sdm_signal last;  /* valid if sent */
+static int sent;
 static int started;             /* a send whose end was not looked at yet */
 
+/* What comes meanwhile raises the interrupt again: it is a level. */
 static void drain(void)
 {
     struct sdm_signal sig;
-    uint32_t n;
+    uint32_t n = sdm_mmio_waiting(base);
 
-    while ((n = sdm_mmio_waiting(base))) {
-        while (n--) {
-            sdm_mmio_pop(base, &sig);
-            fw_take(&sig);
-        }
+    while (n--) {
+        sdm_mmio_pop(base, &sig);
+        fw_take(&sig);
     }
 }
 
@@ -44,7 +44,6 @@ static int open(void)
         return 0;
     }
     base = fw_wire_base = node.base[0];
-    last.type = ~0u;
     fw_irq_on(node.intid, node.edge, handler);
     return 1;
 }
@@ -81,25 +80,18 @@ static int ready(void)
     return 1;
 }
 
-/* The device keeps its TX registers: what is as before is not written. */
 static uint32_t send(const struct sdm_signal *sigs, uint32_t n)
 {
     uint32_t i;
 
     for (i = 0; i < n && ready(); i++) {
-        const uint32_t *now = (const uint32_t *)&sigs[i];
-        const uint32_t *then = (const uint32_t *)&last;
-        uint32_t word, same = 1;
-
-        for (word = 0; word < sizeof(last) / sizeof(*now); word++) {
-            same &= now[word] == then[word];
-        }
-        if (same) {
-            sdm_mmio_again(base);
+        if (sent) {
+            sdm_mmio_start_after(base, &sigs[i], &last);
         } else {
             sdm_mmio_start(base, &sigs[i]);
-            last = sigs[i];
         }
+        last = sigs[i];
+        sent = 1;
         started = 1;
     }
     return i;
