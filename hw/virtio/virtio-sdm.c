@@ -10,6 +10,7 @@
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
+#include "qemu/timer.h"
 #include "hw/virtio/virtio-sdm.h"
 #include "hw/qdev-properties.h"
 #include "migration/qemu-file-types.h"
@@ -17,7 +18,9 @@
 #include "sdm/virtio_sdm.h"
 #include "qemu-sdm/trace.h"
 
+/* A guest may send that many in that time at once; more go on after it. */
 #define CREDIT 64
+#define CREDIT_NS (200 * SCALE_US)
 
 /*
  * A send that the device still has; @elem comes first, virtqueue_pop() fills it.
@@ -114,8 +117,9 @@ static void send_one(VirtIOSdm *s, SendElement *send)
 
 /*
  * A kick is handled by the guest's own thread, with the big lock held. A guest
- * that always has more to send would keep that lock from everybody else, so
- * after CREDIT sends the main loop has to have had its turn.
+ * that always has more to send would keep that lock from everybody else, and
+ * its receivers, with all their other peers, from theirs. So after CREDIT sends
+ * the main loop goes on, when CREDIT_NS are over.
  */
 static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
 {
@@ -125,7 +129,7 @@ static void send_handle(VirtIODevice *vdev, VirtQueue *vq)
     while (s->credit && (send = virtqueue_pop(vq, sizeof(*send)))) {
         send_one(s, send);
         if (!--s->credit) {
-            qemu_bh_schedule(s->bh);
+            timer_mod(s->timer, s->refilled_ns + CREDIT_NS);
         }
     }
     notify_answers(s);
@@ -146,6 +150,7 @@ static void virtio_sdm_bh(void *opaque)
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
 
     s->credit = CREDIT;
+    s->refilled_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     if (is_live(vdev)) {
         send_handle(vdev, s->sendq);
         sdm_port_resume(&s->port);
@@ -340,6 +345,7 @@ static void virtio_sdm_realize(DeviceState *dev, Error **errp)
     s->recvq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, recv_handle);
     s->sendq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, send_handle);
     s->bh = qemu_bh_new(virtio_sdm_bh, s);
+    s->timer = timer_new_ns(QEMU_CLOCK_REALTIME, virtio_sdm_bh, s);
     s->credit = CREDIT;
 }
 
@@ -349,6 +355,7 @@ static void virtio_sdm_unrealize(DeviceState *dev)
     VirtIOSdm *s = VIRTIO_SDM(dev);
 
     qemu_bh_delete(s->bh);
+    timer_free(s->timer);
     virtio_sdm_reset(vdev);
     sdm_port_unrealize(&s->port);
     virtio_delete_queue(s->recvq);

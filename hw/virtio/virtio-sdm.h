@@ -12,7 +12,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOSdm, VIRTIO_SDM)
  * struct VirtIOSdm - the device, whatever its transport
  * @waiting: sends that wait for space in a ring, in their order
  * @pending: sends that wait for an answer
- * @bh: goes on with the sendq, and refills @credit
+ * @bh: goes on with the queues, and refills @credit
+ * @timer: the same, when @credit is used up; @refilled_ns: when it last was
  * @credit: sends that the guest's own thread may still do
  * @answered: statuses were written that the driver was not notified of
  */
@@ -24,6 +25,8 @@ struct VirtIOSdm {
     uint32_t peer_select;
     uint64_t last_token;
     QEMUBH *bh;
+    QEMUTimer *timer;
+    int64_t refilled_ns;
     unsigned credit;
     bool answered;
     QTAILQ_HEAD(, VirtIOSdmSend) waiting;
