@@ -40,8 +40,8 @@ enum {
     CONFIG = 0x100, DRIVER_FEATURES = 0x20, DRIVER_SEL = 0x24,
 };
 
-static char folder[] = "/tmp/sdm-fuzz-XXXXXX";
-static char path[64];
+static char folder[64];
+static char path[sizeof(folder) + 16];
 
 static struct peer {
     int fd;                     /* -1: not connected */
@@ -73,6 +73,7 @@ static GString *devices_cmdline(FuzzTarget *t)
     GString *line = g_string_new(TARGET_NAME);
     unsigned i;
 
+    snprintf(folder, sizeof(folder), "%s/sdm-fuzz-XXXXXX", g_get_tmp_dir());
     if (!mkdtemp(folder)) {
         perror(folder);
         exit(1);
