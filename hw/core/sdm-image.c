@@ -106,12 +106,6 @@ static void file_unref(ImageFile *f)
     }
 }
 
-static bool same_time(const struct stat *a, const struct stat *b)
-{
-    return a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static ImageFile *file_ref(int fd)
 {
     ImageFile *f;
@@ -124,7 +118,7 @@ static ImageFile *file_ref(int fd)
     QTAILQ_FOREACH(i, &images()->list, next) {
         f = i->file;
         if (f && f->st.st_dev == st.st_dev && f->st.st_ino == st.st_ino &&
-            f->st.st_size == st.st_size && same_time(&f->st, &st)) {
+            sdm_file_same(fd, &f->st, NULL)) {
             f->refs++;
             return f;
         }
@@ -157,24 +151,6 @@ static int read_at(ImageFile *f, void *buf, size_t size, off_t offset)
         size -= n;
     }
     return 0;
-}
-
-static bool file_check(SdmImage *i, Error **errp)
-{
-    const struct stat *was = &i->file->st;
-    struct stat st;
-
-    if (fstat(i->file->fd, &st) < 0) {
-        error_setg_errno(errp, errno, "cannot be looked at");
-    } else if (st.st_size != was->st_size) {
-        error_setg(errp, "has %jd bytes, and had %jd at start",
-                   (intmax_t)st.st_size, (intmax_t)was->st_size);
-    } else if (!same_time(&st, was)) {
-        error_setg(errp, "was written to since the start");
-    } else {
-        return true;
-    }
-    return false;
 }
 
 /* What a file is */
@@ -891,7 +867,7 @@ static void image_reset(SdmImages *s, SdmImage *i)
     if (i->loaded && !mapped && (i->once || s->reload == RELOAD_OFF)) {
         return;
     }
-    ok = file_check(i, &err);
+    ok = sdm_file_same(i->file->fd, &i->file->st, &err);
     if (ok && mapped && sdm_filemap_failed(i->map)) {
         ok = image_map(i, i->data, i->data_len, 0, &err);
     } else if (ok && !mapped && !i->unpacked) {
