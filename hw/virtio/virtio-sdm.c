@@ -144,7 +144,7 @@ static bool is_live(VirtIODevice *vdev)
            vdev->vm_running;
 }
 
-static void virtio_sdm_bh(void *opaque)
+static void virtio_sdm_turn(void *opaque)
 {
     VirtIOSdm *s = opaque;
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
@@ -329,7 +329,7 @@ static void virtio_sdm_set_status(VirtIODevice *vdev, uint8_t status)
     VirtIOSdm *s = VIRTIO_SDM(vdev);
 
     if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && s->port.comm) {
-        qemu_bh_schedule(s->bh);
+        timer_mod(s->timer, 0);
     }
 }
 
@@ -344,8 +344,7 @@ static void virtio_sdm_realize(DeviceState *dev, Error **errp)
     virtio_init(vdev, VIRTIO_ID_SDM, sizeof(struct virtio_sdm_config));
     s->recvq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, recv_handle);
     s->sendq = virtio_add_queue(vdev, VIRTIO_SDM_QUEUE_SIZE, send_handle);
-    s->bh = qemu_bh_new(virtio_sdm_bh, s);
-    s->timer = timer_new_ns(QEMU_CLOCK_REALTIME, virtio_sdm_bh, s);
+    s->timer = timer_new_ns(QEMU_CLOCK_REALTIME, virtio_sdm_turn, s);
     s->credit = CREDIT;
 }
 
@@ -354,7 +353,6 @@ static void virtio_sdm_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOSdm *s = VIRTIO_SDM(dev);
 
-    qemu_bh_delete(s->bh);
     timer_free(s->timer);
     virtio_sdm_reset(vdev);
     sdm_port_unrealize(&s->port);

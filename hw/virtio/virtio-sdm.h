@@ -24,7 +24,6 @@ struct VirtIOSdm {
     VirtQueue *sendq;
     uint32_t peer_select;
     uint64_t last_token;
-    QEMUBH *bh;
     QEMUTimer *timer;
     int64_t refilled_ns;
     unsigned credit;
