@@ -306,13 +306,14 @@ bool sdm_filemap_renew(SdmFilemap *m, Error **errp)
 #define PAGEMAP_FILE    (1ull << 61)
 #define PAGEMAP_ALONE   (1ull << 56)
 
-bool sdm_memory_usage(const void *host, uint64_t size, SdmMemoryUsage *usage,
-                      Error **errp)
+/* Calls fn(@opaque, number of the page, its entry) for each page of a range. */
+static bool each_page(const void *host, uint64_t size,
+                      void (*fn)(void *opaque, uint64_t number, uint64_t entry),
+                      void *opaque, Error **errp)
 {
     uint64_t page = qemu_real_host_page_size();
     uint64_t first = (uintptr_t)host / page;
     uint64_t end = DIV_ROUND_UP((uintptr_t)host + size, page);
-    SdmMemoryUsage sum = { 0 };
     uint64_t buf[512];
     int fd;
 
@@ -333,21 +334,82 @@ bool sdm_memory_usage(const void *host, uint64_t size, SdmMemoryUsage *usage,
         }
         n = got / sizeof(buf[0]);
         for (size_t i = 0; i < n; i++) {
-            if (!(buf[i] & PAGEMAP_PRESENT)) {
-                continue;
-            }
-            if (buf[i] & PAGEMAP_FILE) {
-                sum.shared += page;
-            } else if (buf[i] & PAGEMAP_ALONE) {
-                sum.private_bytes += page;
-            }
+            fn(opaque, first + i, buf[i]);
         }
         first += n;
     }
     qemu_close(fd);
+    return true;
+}
+
+static void count_page(void *opaque, uint64_t number, uint64_t entry)
+{
+    uint64_t page = qemu_real_host_page_size();
+    SdmMemoryUsage *sum = opaque;
+
+    if (!(entry & PAGEMAP_PRESENT)) {
+        return;
+    }
+    if (entry & PAGEMAP_FILE) {
+        sum->shared += page;
+    } else if (entry & PAGEMAP_ALONE) {
+        sum->private_bytes += page;
+    }
+}
+
+bool sdm_memory_usage(const void *host, uint64_t size, SdmMemoryUsage *usage,
+                      Error **errp)
+{
+    SdmMemoryUsage sum = { 0 };
+
+    if (!each_page(host, size, count_page, &sum, errp)) {
+        return false;
+    }
     sum.resident = sum.shared + sum.private_bytes;
     *usage = sum;
     return true;
+}
+
+/* Pages of the file that follow each other */
+typedef struct Run {
+    uint64_t first;
+    uint64_t end;
+    uint64_t gone;      /* bytes let go before */
+} Run;
+
+static void let_go_page(void *opaque, uint64_t number, uint64_t entry)
+{
+    uint64_t page = qemu_real_host_page_size();
+    Run *run = opaque;
+
+    if ((entry & PAGEMAP_PRESENT) && (entry & PAGEMAP_FILE)) {
+        if (run->first == run->end) {
+            run->first = number;
+        }
+        run->end = number + 1;
+        return;
+    }
+    if (run->first < run->end) {
+        uint64_t size = (run->end - run->first) * page;
+
+        if (!qemu_madvise((void *)(run->first * page), size,
+                          QEMU_MADV_DONTNEED)) {
+            run->gone += size;
+        }
+        run->first = run->end;
+    }
+}
+
+uint64_t sdm_filemap_let_go(SdmFilemap *m)
+{
+    Run run = { 0 };
+
+    if (sdm_filemap_failed(m) ||
+        !each_page((void *)m->host, m->size, let_go_page, &run, NULL)) {
+        return 0;
+    }
+    let_go_page(&run, 0, 0);
+    return run.gone;
 }
 
 void sdm_file_fail(const char *thing, const char *file, const char *fmt, ...)

@@ -65,6 +65,19 @@ bool sdm_filemap_check(SdmFilemap *m);
 bool sdm_filemap_renew(SdmFilemap *m, Error **errp);
 
 /**
+ * sdm_filemap_let_go() - hold no page of the file until one is needed again
+ *
+ * Pages that were written to stay. The others are in the host's page cache,
+ * but no longer in this process's page tables, where they would be counted as
+ * its memory and would be harder to reclaim. Nobody may write to the memory
+ * meanwhile.
+ *
+ * Returns: bytes; 0 also if the mapping has failed, or the kernel does not say
+ * which pages were written to.
+ */
+uint64_t sdm_filemap_let_go(SdmFilemap *m);
+
+/**
  * sdm_file_same() - has a file the size and time of change that it had?
  * Returns: true, or false with @errp, a clause for sdm_file_fail().
  */

@@ -333,31 +333,39 @@ static void flash_running(void *opaque, bool running, RunState state)
 }
 
 /*
- * Each command of the guest switches the region between ROM and I/O, twice, and
- * each switch makes all flat views anew; thousands wait to be freed at a time.
- * Once freed they stay with the C library (15 MB after the firmware's start),
- * unless QEMU was built to trim by itself.
+ * A second after the guest's last write its firmware is through with its start
+ * (or at least with the flash), and leaves two things behind.
+ * - Nobody needs the code any more: it runs from RAM.
+ * - Each command of the guest has switched the region between ROM and I/O,
+ *   twice, and each switch made all flat views anew; thousands wait to be freed
+ *   at a time. Once freed they stay with the C library (15 MB after a start),
+ *   unless QEMU was built to trim by itself.
  */
-#if defined(__GLIBC__) && !defined(CONFIG_MALLOC_TRIM)
-static void trim(void *opaque)
+static void flash_quiet(void *opaque)
 {
+    SdmFlash *f;
+
+    QTAILQ_FOREACH(f, &flashes, next) {
+        if (f->map) {
+            uint64_t gone = sdm_filemap_let_go(f->map);
+
+            trace_sdm_flash_let_go(f->name, gone);
+        }
+    }
+#if defined(__GLIBC__) && !defined(CONFIG_MALLOC_TRIM)
     malloc_trim(4 * MiB);
+#endif
 }
 
-static void trim_when_quiet(void)
+static void tell_when_quiet(void)
 {
     static QEMUTimer *timer;
 
     if (!timer) {
-        timer = timer_new_ms(QEMU_CLOCK_REALTIME, trim, NULL);
+        timer = timer_new_ms(QEMU_CLOCK_REALTIME, flash_quiet, NULL);
     }
     timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + QUIET_MS);
 }
-#else
-static void trim_when_quiet(void)
-{
-}
-#endif
 
 static bool check_size(SdmFlash *f, int64_t len, Error **errp)
 {
@@ -449,7 +457,7 @@ uint64_t sdm_flash_backed(const SdmFlash *f)
 
 bool sdm_flash_may_write(SdmFlash *f, uint64_t offset, uint64_t len)
 {
-    trim_when_quiet();
+    tell_when_quiet();
     if (!f->ro && offset <= f->backed && len <= f->backed - offset) {
         return true;
     }

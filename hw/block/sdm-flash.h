@@ -7,7 +7,8 @@
  * wants a flat pointer has one. What differs is what lies behind it.
  * - A read-only drive whose data are plain in one file: the file is mapped over
  *   the block, privately and writable, so that gdb, -device loader and an
- *   incoming migration can write there. All QEMUs share the file's pages.
+ *   incoming migration can write there. All QEMUs share the file's pages, and
+ *   each lets go of them when its guest's firmware has become quiet.
  * - Anything else is read, and a page of zeros is not written to: it stays
  *   without memory.
  * - A drive smaller than the region (short-backing=on): the rest is memory that
