@@ -265,11 +265,14 @@ def run(report, args):
         bench = Bench(report, args, isa, (here, there))
         with tempfile.TemporaryDirectory(prefix="sdm-") as folder:
             # Taken in turns, so that a busy moment meets every series.
+            common.progress(f"{bench.name}: {args.runs} first instructions "
+                            "of each")
             for _ in range(args.runs):
                 bench.stock_first()
                 if bench.ours:
                     bench.slave_first(folder)
                     bench.sdm_boot_first(folder)
+            common.progress(f"{bench.name}: {args.shells} shells of each")
             for _ in range(args.shells):
                 bench.stock_shell()
                 if bench.ours:

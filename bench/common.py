@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import sys
 
 import fwimage
 from machine import Trouble
@@ -11,6 +12,11 @@ from report import TOP, build_dir, first_line
 MIB = 1 << 20
 QEMU = {"arm": "qemu-system-arm", "arm64": "qemu-system-aarch64"}
 CPU = {"arm": "cortex-a15", "arm64": "cortex-a57"}
+
+
+def progress(what):
+    """What is measured now: for who waits."""
+    print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
 def program(kind, isa):

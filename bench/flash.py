@@ -288,14 +288,15 @@ def run(report, args):
         for isa in isas:
             bench = Bench(report, isa, folder)
             kinds = KINDS[isa]
+            common.progress(f"{bench.name}: {args.runs} starts of each")
             for _ in range(args.runs):
                 for kind in kinds:
                     bench.first_output(kind)
             for state in states:
                 for count in counts:
                     for kind in kinds:
-                        print(f"{bench.name}: {count} {kind}, {state}",
-                              file=sys.stderr, flush=True)
+                        common.progress(f"{bench.name}: {count} {kind}, "
+                                        f"{state}")
                         bench.memory(kind, count, state)
             table(report, bench.name, kinds, counts, states)
             for kind in kinds[1:]:

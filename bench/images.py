@@ -325,14 +325,21 @@ def run(report, args):
         for paused in (True, False):
             for count in counts:
                 for kind in KINDS:
+                    common.progress(
+                        f"{NAMES[isa]}: {count} {SHOWN[kind]}, "
+                        f"{'paused' if paused else 'booted'}")
                     crowd(report, programs, kind, isa, count, paused)
+        common.progress(f"{NAMES[isa]}: {args.runs} starts of each")
         for _ in range(args.runs):
             for kind in KINDS:
                 first_instruction(report, programs, kind, isa, pair)
+        common.progress(f"{NAMES[isa]}: {args.boots} boots of each")
         for _ in range(args.boots):
             for kind in KINDS:
                 phases(report, programs, kind, isa)
         for kind in KINDS[1:]:
+            common.progress(f"{NAMES[isa]}: {args.resets + 1} resets, "
+                            f"{SHOWN[kind]}")
             resets(report, programs, kind, isa, args.resets)
         table(report, isa, counts)
         judge(report, isa, counts)

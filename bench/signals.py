@@ -253,6 +253,7 @@ def measure_round(bench, kinds):
     for _ in range(bench.args.runs):
         random.shuffle(plan)
         for kind, place, spin in plan:
+            common.progress(title(kind, place, spin))
             got, woken, idle = bench.ping(kind, place, spin)
             series = title(kind, place, spin)
             bench.add_ping(series, got, woken)
@@ -266,6 +267,7 @@ def measure_gap(bench, kinds):
     for _ in range(bench.args.runs):
         for kind in kinds:
             if kind != NO_POLL:
+                common.progress(title(kind, "own", 0, True))
                 got, woken, _ = bench.ping(kind, "own", 0, GAP_US)
                 bench.add_ping(title(kind, "own", 0, True), got, woken)
 
@@ -288,6 +290,7 @@ def measure_rate(bench, kinds):
     for _ in range(bench.args.runs):
         random.shuffle(plan)
         for what in plan:
+            common.progress(rate_title(*what))
             bench.report.add(rate_title(*what), "taken a second",
                              bench.rate(*what))
 
@@ -356,6 +359,7 @@ def measure_flood(bench, iothread):
     stock = common.note_version(bench.report, "stock", bench.isa)
     for _ in range(bench.args.runs):
         for wire, name in FLOODS.items():
+            common.progress(name)
             figures = flood_once(bench, wire, stock, iothread)
             for what, value in zip(("round trip of others",
                                     "its own monitor",
