@@ -580,12 +580,16 @@ static char *image_thing(SdmImage *i)
         g_strdup_printf("image %s", kind);
 }
 
-/* Maps @size bytes, of whole pages, of @i's file at @host. */
+/* Maps @size bytes, of whole pages, of @i's file at @host, where it stays. */
 static bool image_map(SdmImage *i, void *host, size_t size, off_t offset,
                       Error **errp)
 {
-    g_autofree char *thing = image_thing(i);
+    g_autofree char *thing = NULL;
 
+    if (i->map && !sdm_filemap_failed(i->map)) {
+        return sdm_filemap_renew(i->map, errp);
+    }
+    thing = image_thing(i);
     sdm_filemap_free(i->map);
     i->map = sdm_filemap_new(thing, i->path, i->file->fd, offset, host, size,
                              errp);
