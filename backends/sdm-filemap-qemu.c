@@ -2,16 +2,20 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-sdm-files.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
 #include "qemu/main-loop.h"
 #include "qemu/mmap-alloc.h"
 #include "qemu/queue.h"
+#include "qemu/units.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "sysemu/cpus.h"
 #include "sysemu/runstate.h"
 #include "backends/sdm-filemap-qemu.h"
+
+#define CHUNK MiB
 
 struct SdmFilemap {
     /* Read by the signal handler, in any thread. */
@@ -124,7 +128,7 @@ static void filemap_failed_bh(void *opaque)
             continue;
         }
         left = st.st_size > m->offset ? st.st_size - m->offset : 0;
-        left = QEMU_ALIGN_UP(left, page);
+        left = MIN(QEMU_ALIGN_UP(left, page), m->size);
         put_zeros((char *)m->host + left, m->size - left);
         sdm_file_fail(m->thing, m->file, "has shrunk from %" PRIu64 " to %"
                       PRIu64 " bytes while it was mapped", was,
@@ -136,9 +140,15 @@ static void filemap_running(void *opaque, bool running, RunState state)
 {
     SdmFilemap *m;
 
-    for (m = filemaps; running && m; m = m->next) {
-        if (m->size && m->failed) {
+    for (m = filemaps; m; m = m->next) {
+        if (!m->size) {
+            continue;
+        }
+        if (running && m->failed) {
             stop_machine();
+        } else if (!running && state == RUN_STATE_INTERNAL_ERROR) {
+            /* Of a page that is gone, KVM gets no SIGBUS; it gives up. */
+            sdm_filemap_check(m);
         }
     }
 }
@@ -166,18 +176,33 @@ static void filemap_init(void)
 
 /* Mappings */
 
-static bool filemap_map(SdmFilemap *m, void *host, uint64_t size, Error **errp)
+/*
+ * Puts a new mapping in the place of @host. Not by MAP_FIXED: the kernel unmaps
+ * what is there before it asks the file system, which may refuse.
+ */
+static bool put_mapping(void *new, void *host, uint64_t size, Error **errp)
 {
-    if (mmap(host, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE,
-             m->fd, m->offset) == MAP_FAILED) {
+    if (new == MAP_FAILED) {
         error_setg_errno(errp, errno, "cannot be mapped");
         return false;
     }
-    qemu_madvise(host, size, QEMU_MADV_DONTFORK);
+    qemu_madvise(new, size, QEMU_MADV_DONTFORK);
     if (!machine_dump_guest_core(current_machine)) {
-        qemu_madvise(host, size, QEMU_MADV_DONTDUMP);
+        qemu_madvise(new, size, QEMU_MADV_DONTDUMP);
+    }
+    if (mremap(new, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, host) ==
+        MAP_FAILED) {
+        error_setg_errno(errp, errno, "cannot be mapped at %p", host);
+        munmap(new, size);
+        return false;
     }
     return true;
+}
+
+static bool filemap_map(SdmFilemap *m, void *host, uint64_t size, Error **errp)
+{
+    return put_mapping(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+                            m->fd, m->offset), host, size, errp);
 }
 
 SdmFilemap *sdm_filemap_new(const char *thing, const char *file, int fd,
@@ -290,6 +315,48 @@ bool sdm_filemap_check(SdmFilemap *m)
     return true;
 }
 
+bool sdm_filemap_equal(const SdmFilemap *m)
+{
+    g_autofree char *buf = g_malloc(CHUNK);
+
+    for (uint64_t at = 0; at < m->size; at += CHUNK) {
+        uint64_t n = MIN(CHUNK, m->size - at);
+        ssize_t got = TEMP_FAILURE_RETRY(pread(m->fd, buf, n,
+                                               m->offset + at));
+
+        /* Only the end of the last page may lie behind the file's. */
+        if (got < 0 || got + qemu_real_host_page_size() <= n) {
+            return false;
+        }
+        memset(buf + got, 0, n - got);
+        if (memcmp((char *)m->host + at, buf, n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sdm_filemap_detach(SdmFilemap *m, Error **errp)
+{
+    uint64_t page = qemu_real_host_page_size();
+    void *host = (void *)m->host;
+    char *new = mmap(NULL, m->size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (new != MAP_FAILED) {
+        for (uint64_t at = 0; at < m->size; at += page) {
+            if (!buffer_is_zero((char *)host + at, page)) {
+                memcpy(new + at, (char *)host + at, page);
+            }
+        }
+    }
+    if (!put_mapping(new, host, m->size, errp)) {
+        return false;
+    }
+    sdm_filemap_free(m);
+    return true;
+}
+
 bool sdm_filemap_renew(SdmFilemap *m, Error **errp)
 {
     if (sdm_filemap_failed(m)) {
@@ -306,6 +373,15 @@ bool sdm_filemap_renew(SdmFilemap *m, Error **errp)
 #define PAGEMAP_FILE    (1ull << 61)
 #define PAGEMAP_ALONE   (1ull << 56)
 
+static int pagemap_fd = -1;
+
+void sdm_memory_usage_init(void)
+{
+    if (pagemap_fd < 0) {
+        pagemap_fd = qemu_open("/proc/self/pagemap", O_RDONLY, NULL);
+    }
+}
+
 /* Calls fn(@opaque, number of the page, its entry) for each page of a range. */
 static bool each_page(const void *host, uint64_t size,
                       void (*fn)(void *opaque, uint64_t number, uint64_t entry),
@@ -315,21 +391,20 @@ static bool each_page(const void *host, uint64_t size,
     uint64_t first = (uintptr_t)host / page;
     uint64_t end = DIV_ROUND_UP((uintptr_t)host + size, page);
     uint64_t buf[512];
-    int fd;
 
-    fd = qemu_open("/proc/self/pagemap", O_RDONLY, errp);
-    if (fd < 0) {
+    sdm_memory_usage_init();
+    if (pagemap_fd < 0) {
+        error_setg(errp, "/proc/self/pagemap cannot be opened");
         return false;
     }
     while (first < end) {
         size_t n = MIN(end - first, ARRAY_SIZE(buf));
-        ssize_t got = pread(fd, buf, n * sizeof(buf[0]),
+        ssize_t got = pread(pagemap_fd, buf, n * sizeof(buf[0]),
                             first * sizeof(buf[0]));
 
         if (got <= 0 || got % sizeof(buf[0])) {
             error_setg_errno(errp, got < 0 ? errno : EIO,
                              "/proc/self/pagemap cannot be read");
-            qemu_close(fd);
             return false;
         }
         n = got / sizeof(buf[0]);
@@ -338,7 +413,6 @@ static bool each_page(const void *host, uint64_t size,
         }
         first += n;
     }
-    qemu_close(fd);
     return true;
 }
 

@@ -9,8 +9,9 @@
  * and lets a vCPU go no further than the end of its translation block; in the
  * main loop, zeros replace all that is gone, the failure is reported
  * (sdm_file_fail()) and the machine stops. A system call that is handed such an
- * address gives EFAULT, which its caller reports. SIGBUS elsewhere goes to
- * QEMU's own handler. (Rejected: a lease or an inotify watch tells of a
+ * address gives EFAULT, which its caller reports; KVM stops the machine by
+ * itself, and its reason is reported then. SIGBUS elsewhere goes to QEMU's own
+ * handler. (Rejected: a lease or an inotify watch tells of a
  * truncation only after the fact, and not at all on network file systems.)
  *
  * All functions: main loop or start-up, with the big lock.
@@ -65,6 +66,19 @@ bool sdm_filemap_check(SdmFilemap *m);
 bool sdm_filemap_renew(SdmFilemap *m, Error **errp);
 
 /**
+ * sdm_filemap_equal() - does the memory hold what the file holds now?
+ * Returns: true, or false if not, or if the file cannot be read.
+ */
+bool sdm_filemap_equal(const SdmFilemap *m);
+
+/**
+ * sdm_filemap_detach() - make the memory ordinary memory, with what it holds
+ * The machine must be stopped. On success @m is freed.
+ * Returns: true, or false with @errp (a clause), and all as it was.
+ */
+bool sdm_filemap_detach(SdmFilemap *m, Error **errp);
+
+/**
  * sdm_filemap_let_go() - hold no page of the file until one is needed again
  *
  * Pages that were written to stay. The others are in the host's page cache,
@@ -102,6 +116,12 @@ typedef struct SdmMemoryUsage {
     uint64_t shared;
     uint64_t private_bytes;
 } SdmMemoryUsage;
+
+/**
+ * sdm_memory_usage_init() - open what sdm_memory_usage() reads
+ * Call it at start: with -runas and -chroot, it cannot be opened later.
+ */
+void sdm_memory_usage_init(void);
 
 /**
  * sdm_memory_usage() - ask the kernel (/proc/self/pagemap) about a range

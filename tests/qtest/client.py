@@ -468,6 +468,38 @@ class Stage:
                 qemu.quit()
 
 
+# ---------------------------------------------------------------- snapshots
+
+def job_done(qemu, name):
+    """Wait for a job, which must end well."""
+    qemu.until_event("JOB_STATUS_CHANGE", id=name, status="concluded")
+    job = [j for j in qemu.qmp("query-jobs") if j["id"] == name][0]
+    check("error" not in job, f"job {name}: {job.get('error')}")
+    qemu.qmp("job-dismiss", id=name)
+
+
+def snapshot_disk(stage):
+    """An empty qcow2 file, and the options for snapshot() to find it."""
+    disk = stage.path("disk")
+    maker = stage.qemu("maker", "-M", "none")
+    maker.qmp("blockdev-create", job_id="c", options={
+        "driver": "file", "filename": disk, "size": 0})
+    job_done(maker, "c")
+    maker.qmp("blockdev-add", driver="file", node_name="f", filename=disk)
+    maker.qmp("blockdev-create", job_id="d", options={
+        "driver": "qcow2", "file": "f", "size": 16 * MIB})
+    job_done(maker, "d")
+    maker.quit()
+    return disk, ["-blockdev", f"driver=file,filename={disk},node-name=f",
+                  "-blockdev", "driver=qcow2,file=f,node-name=d"]
+
+
+def snapshot(qemu, what, tag="s"):
+    """snapshot-save or snapshot-load."""
+    qemu.qmp(what, job_id=what, tag=tag, vmstate="d", devices=["d"])
+    job_done(qemu, what)
+
+
 # ------------------------------------------------------------------ running
 
 def _run(function):
