@@ -15,6 +15,7 @@ static const char *const kind_names[] = {
     [BOOT_IMAGE_KIND_IMAGE_GZ] = "Image.gz",
     [BOOT_IMAGE_KIND_UIMAGE] = "uImage",
     [BOOT_IMAGE_KIND_BZIMAGE] = "bzImage",
+    [BOOT_IMAGE_KIND_MULTIBOOT] = "multiboot",
     [BOOT_IMAGE_KIND_ELF] = "ELF",
     [BOOT_IMAGE_KIND_RAMDISK] = "ramdisk",
     [BOOT_IMAGE_KIND_DTB] = "dtb",

@@ -15,6 +15,7 @@
 #include "hw/boards.h"
 #include "hw/core/sdm-image.h"
 #include "hw/qdev-core.h"
+#include "migration/misc.h"
 #include "migration/shared-qemu.h"
 #include "sysemu/hostmem.h"
 #include "sysemu/reset.h"
@@ -84,6 +85,7 @@ static SdmImages *images_of(Object *machine, bool create)
     Object *o = object_resolve_path_component(machine, CHILD);
 
     if (!o && create) {
+        sdm_memory_usage_init();
         o = object_new(TYPE_SDM_IMAGES);
         object_property_add_child(machine, CHILD, o);
         object_unref(o);
@@ -580,22 +582,38 @@ static char *image_thing(SdmImage *i)
         g_strdup_printf("image %s", kind);
 }
 
-/* Maps @size bytes, of whole pages, of @i's file at @host, where it stays. */
+/*
+ * Maps @size bytes, of whole pages, of @i's file at @host. On failure, what is
+ * there stays.
+ */
 static bool image_map(SdmImage *i, void *host, size_t size, off_t offset,
                       Error **errp)
 {
     g_autofree char *thing = NULL;
+    bool same = i->map && i->data == host && i->data_len == size;
+    SdmFilemap *map;
 
-    if (i->map && !sdm_filemap_failed(i->map)) {
+    if (same && !sdm_filemap_failed(i->map)) {
         return sdm_filemap_renew(i->map, errp);
     }
+    if (!same) {
+        /* The memory was unplugged, and other is there. */
+        sdm_filemap_free(i->map);
+        i->map = NULL;
+        i->data = NULL;
+        i->data_len = 0;
+    }
     thing = image_thing(i);
+    map = sdm_filemap_new(thing, i->path, i->file->fd, offset, host, size,
+                          errp);
+    if (!map) {
+        return false;
+    }
     sdm_filemap_free(i->map);
-    i->map = sdm_filemap_new(thing, i->path, i->file->fd, offset, host, size,
-                             errp);
-    i->data = i->map ? host : NULL;
-    i->data_len = i->map ? size : 0;
-    return i->map;
+    i->map = map;
+    i->data = host;
+    i->data_len = size;
+    return true;
 }
 
 void *sdm_image_map(const char *path, off_t offset, size_t *size)
@@ -779,8 +797,11 @@ static int load_zero_copy(SdmImage *i)
     void *host;
     int ret;
 
-    /* A device that came later may have pinned what is there now. */
-    if (!ram || pages_pinned(images())) {
+    /*
+     * A device that came later may have pinned what is there now, and postcopy
+     * has registered it with userfaultfd.
+     */
+    if (!ram || pages_pinned(images()) || migration_in_incoming_postcopy()) {
         return -EAGAIN;
     }
     start = (uint8_t *)ROUND_UP((uintptr_t)ram, page);
@@ -856,23 +877,24 @@ static void image_fail(SdmImage *i, const char *why)
 static void image_reset(SdmImages *s, SdmImage *i)
 {
     bool mapped = i->held == BOOT_IMAGE_HELD_MAPPED;
+    bool lost = i->map && sdm_filemap_failed(i->map);
     Error *err = NULL;
     bool ok;
 
-    g_clear_pointer(&i->fault, g_free);
-    if (!i->file || i->held == BOOT_IMAGE_HELD_COPY) {
-        return;
+    if (mapped) {
+        g_clear_pointer(&i->fault, g_free);
     }
-    if (!i->loaded && incoming()) {
-        /* The stream brings what is there. */
+    if (!i->file || i->held == BOOT_IMAGE_HELD_COPY || (!mapped && incoming())) {
+        /* rom_reset() has loaded it, or the stream brings what is there. */
         i->loaded = true;
         return;
     }
-    if (i->loaded && !mapped && (i->once || s->reload == RELOAD_OFF)) {
+    if (i->loaded && !mapped && !lost &&
+        (i->once || s->reload == RELOAD_OFF)) {
         return;
     }
     ok = sdm_file_same(i->file->fd, &i->file->st, &err);
-    if (ok && mapped && sdm_filemap_failed(i->map)) {
+    if (ok && mapped && lost) {
         ok = image_map(i, i->data, i->data_len, 0, &err);
     } else if (ok && !mapped && !i->unpacked) {
         ok = image_load(i, &err);
@@ -884,6 +906,19 @@ static void image_reset(SdmImages *s, SdmImage *i)
     }
     i->unpacked = false;
     i->loaded = true;
+}
+
+/* Before a snapshot is loaded, too: it brings what files are not needed for. */
+static void images_forget(void *opaque)
+{
+    SdmImages *s = opaque;
+    SdmImage *i;
+
+    QTAILQ_FOREACH(i, &s->list, next) {
+        if (i->held != BOOT_IMAGE_HELD_MAPPED) {
+            g_clear_pointer(&i->fault, g_free);
+        }
+    }
 }
 
 static void images_reset(void *opaque)
@@ -913,7 +948,13 @@ void sdm_image_place(SdmImage *i, AddressSpace *as, MemoryRegion *mr,
 
 void sdm_image_register_reset(void)
 {
+    qemu_register_reset(images_forget, images());
     qemu_register_reset_nosnapshotload(images_reset, images());
+}
+
+bool sdm_image_stays(const SdmImage *i)
+{
+    return i && i->loaded && images()->reload == RELOAD_OFF;
 }
 
 void sdm_image_released(SdmImage *i)

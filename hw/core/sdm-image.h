@@ -99,6 +99,9 @@ size_t sdm_image_unpack(SdmImage *image, AddressSpace *as, hwaddr addr,
  */
 uint8_t *sdm_image_take(SdmImage *image);
 
+/** sdm_image_stays() - is it in the guest's memory, and to be left alone? */
+bool sdm_image_stays(const SdmImage *image);
+
 /** sdm_image_released() - what sdm_image_take() gave was freed */
 void sdm_image_released(SdmImage *image);
 
