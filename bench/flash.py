@@ -95,7 +95,8 @@ class Bench:
             for number in range(count):
                 argv, where = self.line(kind, number, "-nic", "none",
                                         *["-S"] * (state == "paused"))
-                machines.append(Uefi(f"{kind} {number}", argv))
+                machines.append(Uefi(f"{kind} {number}", argv,
+                                     sleepy=kind == "stock"))
                 machines[-1].negotiate()
             if state != "paused":
                 uefi.shells(machines, limit=3600)

@@ -23,6 +23,7 @@
 #define FW_PROGRAM_SOAK     5   /* numbered signals: none lost or doubled */
 #define FW_PROGRAM_RATE     6   /* how many a second */
 #define FW_PROGRAM_FLOOD    7   /* every register and queue, without end */
+#define FW_PROGRAM_FLASH    8   /* set the timer, write to flash, sleep */
 
 /* fw_params.wire: what carries the signals; of FLOOD, what is flooded */
 #define FW_WIRE_PLATFORM    0   /* sdm-platform */
@@ -50,14 +51,14 @@
  * @index:   0 or 1: which of the two guests this is
  * @shared:  guest-physical address of the memory that both see, 64 KiB aligned
  * @nonce:   of this run: shared memory with another one in it is left over
- * @iterations: of each guest, per test
+ * @iterations: of each guest, per test; of FLASH, writes
  * @tests:   bit N: run test N of the ISA's list
  * @end:     FW_END_*
  * @wire:    FW_WIRE_*
  * @spin:    look for signals in a loop; 0: take interrupts, sleep in between
  * @target:  whom to signal
  * @warm:    PING: signals before those that count
- * @gap_us:  PING: pause before each signal, microseconds
+ * @gap_us:  PING: pause before each signal, microseconds; FLASH: the timer
  * @batch:   RATE, SOAK: send that many at a time; 0: send none
  * @flags:   SDM_SIGNAL_F_* of what is sent
  * @sources: SOAK: how many others send to this guest

@@ -271,7 +271,8 @@ void fw_start(const uintptr_t *args, uintptr_t base, uintptr_t mode)
         beat();
     } else if (fw_params.program != FW_PROGRAM_HELLO) {
         fw_fdt_init(dtb());
-        status = fw_signals();
+        status = fw_params.program == FW_PROGRAM_FLASH ? fw_flash()
+                                                       : fw_signals();
     }
     fw_end(fw_params.end, status);
 }

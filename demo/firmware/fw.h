@@ -121,6 +121,9 @@ extern volatile uint32_t fw_event, fw_refused;
 /** fw_signals() - PING to FLOOD. Returns: 0: it went well */
 uint32_t fw_signals(void);
 
+/* fw-flash.c; returns 0 if each write was there */
+uint32_t fw_flash(void);
+
 /* fw-atomics.c; returns 0 if every test passed */
 uint32_t fw_atomics(void);
 

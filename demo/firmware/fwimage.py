@@ -13,7 +13,7 @@ MAGIC = b"SDM-FIRMWARE-01\0"
 PARAMS = struct.Struct("<16sIIQIIQ12I32x")
 assert PARAMS.size == 128
 
-HELLO, ATOMICS, BEAT, PING, ECHO, SOAK, RATE, FLOOD = range(8)  # program
+HELLO, ATOMICS, BEAT, PING, ECHO, SOAK, RATE, FLOOD, FLASH = range(9)
 PLATFORM, VIRTIO, IVSHMEM, PL011 = range(4)         # wire
 OFF, RESET, SEMIHOSTING, SLEEP = range(4)           # end
 

@@ -136,6 +136,10 @@ class Guest(Machine):
         finally:
             self._tty.setblocking(False)
 
+    def until(self, condition, what, limit):
+        """Wait for something on its console."""
+        wait_for([self], condition, what, limit)
+
     def expect(self, pattern, limit=120):
         """Wait until the console says this (a regular expression) behind what
         was expected before; return the match."""
@@ -147,7 +151,7 @@ class Guest(Machine):
             match = pattern.search(self.text, self.seen)
             return match
 
-        wait_for([self], said, f"{pattern.pattern!r} on its console", limit)
+        self.until(said, f"{pattern.pattern!r} on its console", limit)
         self.seen = match.end()
         return match
 

@@ -3,9 +3,10 @@
 firmware is the distribution's (demo/packages firmware)."""
 
 import os
+import time
 
 from guest import Guest
-from machine import wait_for
+from machine import Trouble, wait_for
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -25,6 +26,8 @@ MACHINE = {"arm": ("virt", "-cpu", "cortex-a15"),
            "arm64": ("virt", "-cpu", "cortex-a57"), "x86": ("q35",)}
 # What there is in AAVMF's 64 MiB files.
 SHORT = (2 * MIB, 768 * KIB)
+# How often a sleepy one is asked for its status.
+NUDGE_S = 20
 # Without -accel, QEMU would take more for its translations the longer it runs.
 ACCEL = "tcg,tb-size=32"
 
@@ -49,6 +52,19 @@ def line(qemu, isa, code, variables, *more, machine=""):
 SHORT_BACKING = ",pflash0-short-backing=on,pflash1-short-backing=on"
 
 
+def patiently(machines, condition, what, limit):
+    """wait_for() that wakes the sleepy ones."""
+    sleepy = [m for m in machines if m.sleepy]
+    end = time.monotonic() + limit
+    while sleepy and time.monotonic() + NUDGE_S < end:
+        try:
+            return wait_for(machines, condition, what, NUDGE_S)
+        except Trouble:
+            for m in sleepy:
+                m.command("query-status")
+    return wait_for(machines, condition, what, end - time.monotonic())
+
+
 def shells(machines, limit=600):
     """Wait for the shells of several machines, which must all be listened to:
     a serial port that nobody reads holds up its machine, or loses output."""
@@ -71,11 +87,20 @@ def shells(machines, limit=600):
                 ready.add(m)
                 m.seen = at + len("Shell> ")
         return len(ready) == len(machines)
-    wait_for(machines, all_ready, "the UEFI shell", limit)
+    patiently(machines, all_ready, "the UEFI shell", limit)
 
 
 class Uefi(Guest):
     """At its shell it takes commands."""
+
+    def __init__(self, *args, sleepy=False, **options):
+        """sleepy: the unpatched QEMU, which sleeps at times through its guest's
+        timer, until anything wakes it (docs/user/flash.rst)"""
+        super().__init__(*args, **options)
+        self.sleepy = sleepy
+
+    def until(self, condition, what, limit):
+        patiently([self], condition, what, limit)
 
     GUID = "5dd1aa22-5a9d-4a2c-9b3a-000102030405"
 

@@ -9,8 +9,10 @@
 #include "qemu/error-report.h"
 #include "qemu/log.h"
 #include "qemu/madvise.h"
+#include "qemu/main-loop.h"
 #include "qemu/memalign.h"
 #include "qemu/memfd.h"
+#include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "block/block.h"
@@ -28,7 +30,7 @@
 #include "hw/misc/sdm-monitor.h"
 #include "qemu-sdm/trace.h"
 
-#define CHUNK MiB
+#define CHUNK (256 * KiB)   /* stays in the CPU's cache */
 /* 64 MiB take 256 mappings of it, and a process may have 65530. */
 #define FILL_SIZE (256 * KiB)
 #define QUIET_MS 1000
@@ -68,6 +70,7 @@ void sdm_flash_add_aliases(Object *machine, const char *prefix, Object *dev)
 
 /* Where the data are */
 
+/* These two, only while there is something in the drive. */
 static const char *drive_name(const SdmFlash *f)
 {
     const char *name = blk_name(f->blk);
@@ -94,6 +97,10 @@ static int plain_file(SdmFlash *f, uint64_t *offset, Error **why)
     int64_t pnum, map = 0;
     int fd, ret;
 
+    if (!bs) {
+        error_setg(why, "the drive is gone");
+        return -1;
+    }
     if (!strcmp(bs->drv->format_name, "raw")) {
         file = bs->file->bs;
     }
@@ -162,7 +169,10 @@ static bool map_drive(SdmFlash *f, Error **errp)
     }
     f->map = sdm_filemap_new(thing, drive_file(f), fd, offset, f->storage,
                              f->map_size, &why);
-    if (!f->map) {
+    if (f->map) {
+        g_free(f->file);
+        f->file = g_strdup(drive_file(f));
+    } else {
         error_setg(errp, "the file %s", error_get_pretty(why));
         error_free(why);
     }
@@ -175,22 +185,79 @@ static bool map_drive(SdmFlash *f, Error **errp)
 typedef bool (*ChunkFn)(SdmFlash *f, uint64_t offset, const char *data,
                         uint64_t len);
 
-/* Returns 0, what the block layer says, or 1 if @fn returned false. */
-static int each_chunk(SdmFlash *f, uint64_t from, uint64_t to, ChunkFn fn)
+/* A part of the drive that is read, by the main thread or a helper. */
+typedef struct Part {
+    SdmFlash *f;
+    uint64_t from;
+    uint64_t to;
+    ChunkFn fn;
+    int fd;             /* -1: ask the block layer */
+    uint64_t offset;    /* of the drive's data in it */
+    bool stop;          /* fn has returned false */
+} Part;
+
+static int part_read(Part *p)
 {
-    void *buf = blk_blockalign(f->blk, CHUNK);
+    void *buf = blk_blockalign(p->f->blk, CHUNK);
     int ret = 0;
 
-    while (from < to && ret == 0) {
-        uint64_t len = MIN(to - from, CHUNK);
+    while (p->from < p->to && !p->stop) {
+        uint64_t len = MIN(p->to - p->from, CHUNK);
 
-        ret = blk_pread(f->blk, from, len, buf, 0);
-        if (ret >= 0) {
-            ret = fn(f, from, buf, len) ? 0 : 1;
+        if (p->fd < 0) {
+            ret = blk_pread(p->f->blk, p->from, len, buf, 0);
+        } else if (pread(p->fd, buf, len, p->offset + p->from) != len) {
+            ret = -EIO;
         }
-        from += len;
+        if (ret < 0) {
+            break;
+        }
+        p->stop = !p->fn(p->f, p->from, buf, len);
+        p->from += len;
     }
     qemu_vfree(buf);
+    return ret;
+}
+
+static void *part_thread(void *opaque)
+{
+    part_read(opaque);
+    return NULL;
+}
+
+/*
+ * Returns 0, what the block layer says, or 1 if @fn returned false; @fn may run
+ * in two threads, for different parts.
+ *
+ * Plain data are read without the block layer, which would hand each request to
+ * a thread and wait: 64 MiB take a third of the time. What cannot be read so
+ * (the last bytes of a file that is no multiple of 512) is left to it.
+ */
+static int each_chunk(SdmFlash *f, uint64_t from, uint64_t to, ChunkFn fn)
+{
+    uint64_t half = from + QEMU_ALIGN_DOWN((to - from) / 2, CHUNK);
+    uint64_t offset = 0;
+    int fd = plain_file(f, &offset, NULL);
+    Part parts[] = {
+        { f, from, half, fn, fd, offset }, { f, half, to, fn, fd, offset },
+    };
+    int ret = 0;
+
+    if (fd >= 0 && !(fcntl(fd, F_GETFL) & O_DIRECT)) {
+        QemuThread thread;
+
+        qemu_thread_create(&thread, "flash", part_thread, &parts[1],
+                           QEMU_THREAD_JOINABLE);
+        part_read(&parts[0]);
+        qemu_thread_join(&thread);
+    }
+    for (int i = 0; i < ARRAY_SIZE(parts) && ret == 0; i++) {
+        parts[i].fd = -1;
+        ret = part_read(&parts[i]);
+        if (ret >= 0) {
+            ret = parts[i].stop;
+        }
+    }
     return ret;
 }
 
@@ -294,6 +361,34 @@ static void flash_reset(void *opaque)
     }
 }
 
+#define DIFFERS "its content, which was loaded, is not that of the file"
+
+/*
+ * A snapshot was loaded over the file that is mapped, which need not be the one
+ * that the drive has by now.
+ */
+static void settle_mapped(SdmFlash *f)
+{
+    Error *why = NULL;
+
+    if (sdm_filemap_failed(f->map)) {
+        return;
+    }
+    if (sdm_filemap_equal(f->map)) {
+        if (!sdm_filemap_renew(f->map, &why)) {
+            error_free(why);
+        }
+    } else if (sdm_filemap_detach(f->map, &why)) {
+        f->map = NULL;
+        f->why = DIFFERS;
+    } else {
+        warn_report("flash '%s': memory that was loaded %s", f->name,
+                    error_get_pretty(why));
+        error_free(why);
+    }
+    small_pages(f);
+}
+
 /*
  * The memory has been loaded, by an incoming migration or from a snapshot, and
  * is private. What equals the file, or the fill, need not be.
@@ -303,6 +398,9 @@ static void flash_running(void *opaque, bool running, RunState state)
     SdmFlash *f = opaque;
     Error *why = NULL;
 
+    if (!running && state == RUN_STATE_RESTORE_VM) {
+        sdm_flash_post_load(f);
+    }
     if (!running || !f->settle) {
         return;
     }
@@ -316,18 +414,17 @@ static void flash_running(void *opaque, bool running, RunState state)
         warn_report_err(why);
         why = NULL;
     }
-    if (f->map ? sdm_filemap_failed(f->map) : !may_map(f, &why)) {
+    if (f->map) {
+        settle_mapped(f);
+    } else if (!may_map(f, &why)) {
         error_free(why);
-        return;
-    }
-    if (each_chunk(f, 0, f->map_size, same) != 0) {
-        f->why = "its content, which was loaded, is not that of the file";
-    } else if (f->map) {
-        if (!sdm_filemap_renew(f->map, &why)) {
-            error_free(why);
-        }
-        small_pages(f);
+    } else if (each_chunk(f, 0, f->map_size, same) != 0) {
+        f->why = DIFFERS;
     } else if (!map_drive(f, &why)) {
+        if (f->mapped == ON_OFF_AUTO_ON) {
+            warn_report("flash '%s': mapped=on: %s", f->name,
+                        error_get_pretty(why));
+        }
         set_why(f, why);
     }
 }
@@ -376,11 +473,6 @@ static bool check_size(SdmFlash *f, int64_t len, Error **errp)
                          "known", f->name, drive_name(f));
         return false;
     }
-    if (f->short_backing && f->fill != 0 && f->fill != 0xff) {
-        error_setg(errp, "flash '%s': fill=0x%x: give 0 or 0xff", f->name,
-                   f->fill);
-        return false;
-    }
     if (len == f->size || (f->short_backing && len && len < f->size)) {
         return true;
     }
@@ -399,6 +491,7 @@ bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
                     BlockBackend *blk, bool ro, Error **errp)
 {
     Error *why = NULL;
+    uint64_t offset;
     int64_t len;
 
     f->name = name;
@@ -408,8 +501,18 @@ bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
     f->size = memory_region_size(mr);
     f->backed = f->size;
     f->fill_fd = -1;
+    sdm_memory_usage_init();
     small_pages(f);
 
+    if (f->fill != 0 && f->fill != 0xff) {
+        error_setg(errp, "flash '%s': fill=0x%x: give 0 or 0xff", name,
+                   f->fill);
+        return false;
+    }
+    if (f->mapped == ON_OFF_AUTO_ON && !blk) {
+        error_setg(errp, "flash '%s': mapped=on: there is no drive", name);
+        return false;
+    }
     if (blk) {
         len = blk_getlength(blk);
         if (!check_size(f, len, errp)) {
@@ -419,10 +522,11 @@ bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
         f->map_size = QEMU_ALIGN_DOWN(len, qemu_real_host_page_size());
         f->settle = runstate_check(RUN_STATE_INMIGRATE);
         if (may_map(f, &why)) {
-            if (f->settle) {
-                f->why = "a migration is coming in";
-            } else {
+            if (!f->settle) {
                 map_drive(f, &why);
+            } else if (f->mapped != ON_OFF_AUTO_ON ||
+                       plain_file(f, &offset, &why) >= 0) {
+                f->why = "a migration is coming in";
             }
         }
         if (why) {
@@ -469,6 +573,16 @@ bool sdm_flash_may_write(SdmFlash *f, uint64_t offset, uint64_t len)
     return false;
 }
 
+/*
+ * The vCPU has waited for blk_pwrite() in aio_poll(), which takes in what was to
+ * wake the main loop, too: a timer of the guest, set just before, would not
+ * ring until something else wakes it. Unpatched QEMU hangs so at times.
+ */
+void sdm_flash_written(void)
+{
+    qemu_notify_event();
+}
+
 void sdm_flash_post_load(SdmFlash *f)
 {
     f->settle = f->blk;
@@ -492,11 +606,13 @@ FlashInfoList *qmp_query_flash(Error **errp)
         info->refused_writes = f->refused;
         info->held = f->map ? FLASH_HELD_MAPPED
                    : f->blk ? FLASH_HELD_READ : FLASH_HELD_MEMORY;
-        if (f->blk) {
+        if (f->blk && blk_bs(f->blk)) {
             info->has_drive = true;
             info->drive = g_strdup(drive_name(f));
             info->has_file = true;
-            info->file = g_strdup(drive_file(f));
+            info->file = g_strdup(f->map ? f->file : drive_file(f));
+        }
+        if (f->blk) {
             info->has_backing_size = true;
             info->backing_size = f->backed;
         }
@@ -541,9 +657,10 @@ void hmp_info_flash(Monitor *mon, const QDict *qdict)
         monitor_printf(mon, "%s: %" PRIu64 " KiB, %s", info->name,
                        info->size / KiB,
                        info->read_only ? "read-only" : "writable");
-        if (info->has_drive) {
+        if (info->has_backing_size) {
             monitor_printf(mon, ", drive %s, file %s\n    backing %" PRIu64
-                           " KiB", info->drive, info->file,
+                           " KiB", info->has_drive ? info->drive : "removed",
+                           info->has_file ? info->file : "-",
                            info->backing_size / KiB);
             if (info->has_fill) {
                 monitor_printf(mon, ", then 0x%02x", info->fill);

@@ -49,6 +49,7 @@ typedef struct SdmFlash {
     uint64_t refused;
 
     SdmFilemap *map;
+    char *file;                 /* that is mapped; the drive may change */
     uint64_t map_size;          /* whole pages of @backed */
     const char *why;            /* it is not mapped */
     char *why_text;             /* owned, if @why is not constant */
@@ -57,9 +58,12 @@ typedef struct SdmFlash {
     QTAILQ_ENTRY(SdmFlash) next;
 } SdmFlash;
 
-#define DEFINE_SDM_FLASH_PROPERTIES(_state, _field) \
+#define DEFINE_SDM_FLASH_MAPPED(_state, _field) \
     DEFINE_PROP_ON_OFF_AUTO("mapped", _state, _field.mapped, \
-                            ON_OFF_AUTO_AUTO), \
+                            ON_OFF_AUTO_AUTO)
+
+#define DEFINE_SDM_FLASH_PROPERTIES(_state, _field) \
+    DEFINE_SDM_FLASH_MAPPED(_state, _field), \
     DEFINE_PROP_BOOL("short-backing", _state, _field.short_backing, false), \
     DEFINE_PROP_UINT8("fill", _state, _field.fill, 0)
 
@@ -99,6 +103,9 @@ uint64_t sdm_flash_backed(const SdmFlash *f);
  * range does not lie in the backing; the device sets its error bit then.
  */
 bool sdm_flash_may_write(SdmFlash *f, uint64_t offset, uint64_t len);
+
+/** sdm_flash_written() - what the guest wrote has gone to the drive. */
+void sdm_flash_written(void);
 
 /** sdm_flash_post_load() - the memory has been loaded from a snapshot. */
 void sdm_flash_post_load(SdmFlash *f);

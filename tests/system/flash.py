@@ -7,11 +7,15 @@ import os
 import shutil
 import sys
 
-from harness import Skip, case, check, main
+from harness import HERE, Skip, case, check, main
 import uefi
 from guest import BUILD
 from machine import QmpError, wait_for
 from uefi import MIB, Uefi
+
+sys.path.append(os.path.join(HERE, "..", "..", "demo", "firmware"))
+
+import fwimage                                              # noqa: E402
 
 SET = "41424344"
 
@@ -54,7 +58,8 @@ class Files:
         m = stage.start(name, uefi.line(
             program(self.isa, stock), self.isa, self.code, self.variables,
             "-nic", "none", *more,
-            machine=uefi.SHORT_BACKING if self.short else ""), kind=Uefi)
+            machine=uefi.SHORT_BACKING if self.short else ""), kind=Uefi,
+            sleepy=stock)
         m.negotiate()
         return m
 
@@ -288,6 +293,33 @@ def shrinks(stage):
         print(e)
     check(m.quit() == 0, "exit status")
     files.drop()
+
+
+@case
+def timer(stage):
+    """a timer that is set before a write to flash rings after it: the guest
+    sleeps, and nothing else wakes QEMU's main loop"""
+    count = 2000
+    # All threads of QEMU on one CPU: the main loop runs after the write.
+    cpus = {min(os.sched_getaffinity(0))}
+    for isa in ("arm", "arm64"):
+        variables = stage.path("vars")
+        with open(variables, "wb") as file:
+            file.truncate(64 * MIB)
+        fd = fwimage.memfd("image", fwimage.load(
+            fwimage.build(), isa, "img", program=fwimage.FLASH,
+            iterations=count, gap_us=200))
+        try:
+            m = stage.start(isa, [
+                program(isa), "-nodefaults", "-M", *uefi.MACHINE[isa], "-m",
+                "64M", "-kernel", f"/proc/self/fd/{fd}", "-drive",
+                f"if=pflash,format=raw,unit=1,file={variables}"], fds=(fd,),
+                cpus=cpus)
+        finally:
+            os.close(fd)
+        m.expect(f"^FLASH writes={count} bad=0$")
+        check(m.gone() == 0, "exit status")
+        os.unlink(variables)
 
 
 if __name__ == "__main__":
