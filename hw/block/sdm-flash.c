@@ -34,6 +34,8 @@
 /* 64 MiB take 256 mappings of it, and a process may have 65530. */
 #define FILL_SIZE (256 * KiB)
 #define QUIET_MS 1000
+/* Two looks at a timer and the clock may differ by that. */
+#define LATE_NS (20 * SCALE_US)
 
 static QTAILQ_HEAD(, SdmFlash) flashes = QTAILQ_HEAD_INITIALIZER(flashes);
 
@@ -438,10 +440,17 @@ static void flash_running(void *opaque, bool running, RunState state)
  *   at a time. Once freed they stay with the C library (15 MB after a start),
  *   unless QEMU was built to trim by itself.
  */
+static QEMUTimer *quiet_timer;
+static int64_t written_ms;      /* when the guest has last written */
+
 static void flash_quiet(void *opaque)
 {
     SdmFlash *f;
 
+    if (qemu_clock_get_ms(QEMU_CLOCK_REALTIME) < written_ms + QUIET_MS) {
+        timer_mod(quiet_timer, written_ms + QUIET_MS);
+        return;
+    }
     QTAILQ_FOREACH(f, &flashes, next) {
         if (f->map) {
             uint64_t gone = sdm_filemap_let_go(f->map);
@@ -454,14 +463,50 @@ static void flash_quiet(void *opaque)
 #endif
 }
 
+/* Not a new time for each write: that would wake the main loop each time. */
 static void tell_when_quiet(void)
 {
-    static QEMUTimer *timer;
-
-    if (!timer) {
-        timer = timer_new_ms(QEMU_CLOCK_REALTIME, flash_quiet, NULL);
+    if (!quiet_timer) {
+        quiet_timer = timer_new_ms(QEMU_CLOCK_REALTIME, flash_quiet, NULL);
     }
-    timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + QUIET_MS);
+    written_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    if (!timer_pending(quiet_timer)) {
+        timer_mod(quiet_timer, written_ms + QUIET_MS);
+    }
+}
+
+/* Waking the main loop */
+
+static int64_t main_wakes_ns;
+
+static int64_t next_timer_ns(void)
+{
+    int64_t ns = timerlistgroup_deadline_ns(&main_loop_tlg);
+
+    return ns < 0 || ns > INT64_MAX / 2 ? INT64_MAX : get_clock() + ns;
+}
+
+static void main_loop_polls(Notifier *notifier, void *data)
+{
+    MainLoopPoll *poll = data;
+
+    if (poll->state == MAIN_LOOP_POLL_FILL) {
+        main_wakes_ns = next_timer_ns();
+    }
+}
+
+/*
+ * The vCPU has waited for blk_pwrite() in aio_poll(), which takes in what was to
+ * wake the main loop, too: a timer of the guest, set just before, would not
+ * ring until something else wakes it. Unpatched QEMU hangs so at times.
+ * (Rejected: to wake it after each write, which the guest's start pays for.)
+ * Whatever else was to wake it waits for flash_quiet() at most.
+ */
+void sdm_flash_written(void)
+{
+    if (next_timer_ns() < main_wakes_ns - LATE_NS) {
+        qemu_notify_event();
+    }
 }
 
 static bool check_size(SdmFlash *f, int64_t len, Error **errp)
@@ -490,6 +535,7 @@ static bool check_size(SdmFlash *f, int64_t len, Error **errp)
 bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
                     BlockBackend *blk, bool ro, Error **errp)
 {
+    static Notifier notifier;
     Error *why = NULL;
     uint64_t offset;
     int64_t len;
@@ -547,6 +593,10 @@ bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
             return false;
         }
     }
+    if (!notifier.notify) {
+        notifier.notify = main_loop_polls;
+        main_loop_poll_add_notifier(&notifier);
+    }
     trace_sdm_flash_load(name, f->size, f->backed, f->why ?: "mapped");
     qemu_register_reset(flash_reset, f);
     qemu_add_vm_change_state_handler(flash_running, f);
@@ -571,16 +621,6 @@ bool sdm_flash_may_write(SdmFlash *f, uint64_t offset, uint64_t len)
                   " refused: %s\n", f->name, offset, len,
                   f->ro ? "read-only" : "past the end of its backing");
     return false;
-}
-
-/*
- * The vCPU has waited for blk_pwrite() in aio_poll(), which takes in what was to
- * wake the main loop, too: a timer of the guest, set just before, would not
- * ring until something else wakes it. Unpatched QEMU hangs so at times.
- */
-void sdm_flash_written(void)
-{
-    qemu_notify_event();
 }
 
 void sdm_flash_post_load(SdmFlash *f)
