@@ -496,8 +496,8 @@ static void main_loop_polls(Notifier *notifier, void *data)
 }
 
 /*
- * The vCPU has waited for blk_pwrite() in aio_poll(), which takes in what was to
- * wake the main loop, too: a timer of the guest, set just before, would not
+ * The vCPU has waited for blk_pwrite() in aio_poll(), which takes in what was
+ * to wake the main loop, too: a timer of the guest, set just before, would not
  * ring until something else wakes it. Unpatched QEMU hangs so at times.
  * (Rejected: to wake it after each write, which the guest's start pays for.)
  * Whatever else was to wake it waits for flash_quiet() at most.

@@ -88,8 +88,8 @@ void sdm_flash_add_aliases(Object *machine, const char *prefix, Object *dev);
  * @ro:   the guest may not write
  *
  * Takes the place of blk_check_size_and_read_all().
- * Returns: true, or false with @errp: the drive's size is wrong, it cannot be
- * read, or mapped=on was asked for and it cannot be mapped.
+ * Returns: true, or false with @errp: a property or the drive's size is wrong,
+ * it cannot be read, or mapped=on was asked for and it cannot be mapped.
  */
 bool sdm_flash_load(SdmFlash *f, const char *name, MemoryRegion *mr,
                     BlockBackend *blk, bool ro, Error **errp);
@@ -104,7 +104,10 @@ uint64_t sdm_flash_backed(const SdmFlash *f);
  */
 bool sdm_flash_may_write(SdmFlash *f, uint64_t offset, uint64_t len);
 
-/** sdm_flash_written() - what the guest wrote has gone to the drive. */
+/**
+ * sdm_flash_written() - what the guest wrote has gone to the drive
+ * To be called in the same thread after each blk_pwrite(). Never fails.
+ */
 void sdm_flash_written(void);
 
 /** sdm_flash_post_load() - the memory has been loaded from a snapshot. */

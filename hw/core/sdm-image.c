@@ -884,7 +884,8 @@ static void image_reset(SdmImages *s, SdmImage *i)
     if (mapped) {
         g_clear_pointer(&i->fault, g_free);
     }
-    if (!i->file || i->held == BOOT_IMAGE_HELD_COPY || (!mapped && incoming())) {
+    if (!i->file || i->held == BOOT_IMAGE_HELD_COPY ||
+        (!mapped && incoming())) {
         /* rom_reset() has loaded it, or the stream brings what is there. */
         i->loaded = true;
         return;
